@@ -1,0 +1,63 @@
+"""What a model is asked, in three modes, and where in a reply its answer stands. No torch.
+
+`think`: rationale, then answer. `direct` (No-Think): answer only. `think_after`: answer, then rationale.
+"""
+
+import re
+
+from medproof.records import LETTERS, Item, Message, Mode
+
+INSTRUCTIONS: dict[Mode, str] = {
+    "direct": "Reply with the letter of the right option only: <answer>letter</answer>",
+    "think": "First reason between <think> and </think>, then reply: <answer>letter</answer>",
+    "think_after": "First reply: <answer>letter</answer>, then reason between <think> and </think>",
+}
+ANSWER_OPEN = "<answer>"
+_LAST_OPEN = re.compile(r"^(.*<answer>\s*)", re.DOTALL)
+
+
+def question_text(item: Item, mode: Mode) -> str:
+    """Question, lettered options one per line, instruction. Never the image path: paths often name the class."""
+    options = [f"{LETTERS[i]}) {option}" for i, option in enumerate(item.options)]
+    return "\n".join([item.question, *options, INSTRUCTIONS[mode]])
+
+
+def messages(item: Item, mode: Mode, image: bool = True) -> tuple[Message, ...]:
+    """The chat that asks `item`; without `image` no image token is sent at all."""
+    return (Message(role="user", text=question_text(item, mode), image=image),)
+
+
+def answer_prefix(text: str) -> str:
+    """The part of a reply up to and including the last `<answer>`: the answer letter is what comes next.
+
+    A reply that never opens an answer gets one appended, so that the slot exists.
+    """
+    match = _LAST_OPEN.match(text)
+    return match.group(1) if match else text + ANSWER_OPEN
+
+
+def target_text(item: Item, mode: Mode) -> str:
+    """The reply a model should learn for `item`: the answer letter, with a rationale from its facts where asked."""
+    answer = f"<answer>{item.answer_letter}</answer>"
+    if mode == "direct":
+        return answer
+    thought = f"<think>{rationale(item)}</think>"
+    return thought + answer if mode == "think" else answer + thought
+
+
+def rationale(item: Item) -> str:
+    """Short reasoning from the annotations: modality, region, finding and where, conclusion.
+
+    States nothing that the item's facts do not hold; an item without facts gives its answer as conclusion only.
+    """
+    facts = item.facts
+    steps: list[str] = []
+    if modality := facts.get("modality"):
+        steps.append(f"This is {modality}.")
+    if region := facts.get("region"):
+        steps.append(f"It shows the {region}.")
+    if finding := facts.get("finding"):
+        where = f" in the {facts['where']}" if facts.get("where") else ""
+        steps.append(f"Finding: {finding}{where}.")
+    steps.append(f"So the answer is {facts.get('conclusion', item.answer)}.")
+    return " ".join(steps)

@@ -1,0 +1,89 @@
+"""What the rest of the house knows of a model, in three levels.
+
+1. `Model.generate`: every model, API ones too.
+2. `Scorer.option_logprobs`: scoring without decoding.
+3. `WhiteBox.loss`: differentiable in the pixels, for attacks and adversarial training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from medproof.records import Decoding, Mode, View
+
+if TYPE_CHECKING:
+    import torch
+
+    from medproof.images.grid import Grid
+
+Objective = Literal["margin", "answer"]
+"""`margin`: max over wrong options of log p - log p of the true option. `answer`: -log p of the true option's letter.
+Both at the answer slot, in nats; larger is more adversarial."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Decoded text of one view."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    truncated: bool
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Level 1."""
+
+    name: str
+    weights_hash: str
+    processor_hash: str
+
+    @property
+    def grid(self) -> Grid | None:
+        """The pixel grid images are rendered to; None when the model takes any size (API)."""
+
+    def decoding(self, mode: Mode) -> Decoding:
+        """Default decoding for a mode."""
+
+    def cost(self, view: View) -> int:
+        """Tokens the view takes, image and text, for batching."""
+
+    def generate(self, views: Sequence[View], decoding: Decoding, seed: int = 0) -> list[Reply]:
+        """One reply per view, in order. Raises torch.OutOfMemoryError where the batch is too large."""
+
+
+@runtime_checkable
+class Scorer(Model, Protocol):
+    """Level 2."""
+
+    def option_logprobs(
+        self, views: Sequence[View], prefixes: Sequence[str] | None = None
+    ) -> list[npt.NDArray[np.float64]]:
+        """Per view (K,): log-probabilities of the option letters at the answer slot, normalised over the K options.
+
+        `prefixes`: assistant text before the slot (a rationale); by default the slot opens the reply.
+        """
+
+
+@runtime_checkable
+class WhiteBox(Scorer, Protocol):
+    """Level 3."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where pixels must live."""
+
+    def loss(
+        self,
+        pixels: Sequence[torch.Tensor],
+        views: Sequence[View],
+        objective: Objective = "margin",
+        prefixes: Sequence[str] | None = None,
+    ) -> torch.Tensor:
+        """(N,) float32, differentiable in each of `pixels`: (3, H, W) in [0, 1] on the grid. Weights stay frozen."""

@@ -1,0 +1,70 @@
+"""Which example is seen when: a pure function of (recipe seed, step), so resuming needs no sampler state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from medproof.images.grid import Grid
+from medproof.records import Item, Mode
+from medproof.seeds import rng
+from medproof.training.augment import augment
+from medproof.training.recipe import Recipe
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One item to learn from, in one mode, with its augmented image on the grid."""
+
+    item: Item
+    mode: Mode
+    image: Pixels
+
+
+class ExampleStream:
+    """Endless epochs over the training items.
+
+    epoch_items: epoch -> items (wording and options may differ by epoch); load: item -> decoded uint8 (H, W, 3).
+    An epoch always has as many draws as epoch 0 has items, so that step -> epoch is arithmetic.
+    """
+
+    def __init__(
+        self, epoch_items: Callable[[int], Sequence[Item]], load: Callable[[Item], Pixels], grid: Grid, recipe: Recipe
+    ) -> None:
+        self._epoch_items = lru_cache(maxsize=2)(lambda epoch: tuple(epoch_items(epoch)))
+        self._order = lru_cache(maxsize=2)(self._permutation)
+        self._load = load
+        self._grid = grid
+        self._recipe = recipe
+        self.epoch_size = len(self._epoch_items(0))
+
+    def batch(self, step: int) -> list[Example]:
+        """The examples of optimizer step `step` (from 0), over all processes, in a fixed order."""
+        size = self._recipe.optim.batch_size
+        return [self._example(step * size + j) for j in range(size)]
+
+    def _example(self, index: int) -> Example:
+        epoch, place = divmod(index, self.epoch_size)
+        items = self._epoch_items(epoch)
+        item = items[self._order(epoch)[place] % len(items)]
+        draw = rng(self._recipe.seed, item.id, f"sft:{index}")
+        modes = self._recipe.data.modes
+        weights = np.array(list(modes.values()), dtype=float)
+        mode = list(modes)[int(draw.choice(len(modes), p=weights / weights.sum()))]
+        image = augment(self._load(item), item, self._grid, self._recipe.data.augment, draw)
+        return Example(item, mode, image)
+
+    def _permutation(self, epoch: int) -> npt.NDArray[np.int64]:
+        return rng(self._recipe.seed, "", f"epoch:{epoch}").permutation(self.epoch_size)
+
+
+def shuffle_options(item: Item, seed: int) -> Item:
+    """The same question with its options in another seeded order."""
+    order = rng(seed, item.id, "option order").permutation(len(item.options))
+    return item.model_copy(update={"options": tuple(item.options[i] for i in order)})

@@ -1,0 +1,127 @@
+"""From a recipe to the parts of a run: net, chat, grid, stream of examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from medproof.datasets.dataset import Dataset
+from medproof.datasets.load import load
+from medproof.errors import UserError
+from medproof.images.decode import decode
+from medproof.images.grid import Grid
+from medproof.models import nano
+from medproof.models.attention import use_grouped_vision_attention
+from medproof.models.chat import Chat
+from medproof.models.loading import load_net, load_processor
+from medproof.models.prompts import question_text, target_text
+from medproof.records import Item
+from medproof.seeds import derive_seed
+from medproof.training.examples import ExampleStream, shuffle_options
+from medproof.training.recipe import DataSection, Lora, Recipe
+
+TOKENIZER_EPOCHS = 4
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything a training loop needs. `processor`: content of preprocessor_config.json."""
+
+    net: Any
+    chat: Chat
+    grid: Grid
+    processor: dict[str, Any]
+    stream: ExampleStream
+    dataset: Dataset
+
+    @property
+    def pad_id(self) -> int:
+        return int(self.chat.tokenizer.pad_token_id)
+
+
+def set_up(recipe: Recipe, device: torch.device) -> Setup:
+    """Load data, build or load the model, make the example stream. Raises UserError when no item is left."""
+    source = TrainingData(recipe.data, recipe.seed)
+    if not source.dataset.items:
+        raise UserError("no training items are left after the recipe's filters: widen data.* in the recipe")
+    net, chat, grid, processor = _model(recipe, source)
+    use_grouped_vision_attention(net)
+    if recipe.model.gradient_checkpointing:
+        net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if recipe.model.lora is not None:
+        net = _with_lora(net, recipe.model.lora)
+    stream = ExampleStream(source.epoch_items, source.pixels, grid, recipe)
+    return Setup(net.to(device), chat, grid, processor, stream, source.dataset)
+
+
+class TrainingData:
+    """The recipe's training items, redrawn per epoch where asked, and their decoded images."""
+
+    def __init__(self, section: DataSection, seed: int) -> None:
+        self._section = section
+        self._seed = seed
+        self.dataset = self._load(derive_seed(seed, "", "options:0"))
+        self._decoded = lru_cache(maxsize=4096)(self._decode)
+
+    def epoch_items(self, epoch: int) -> Sequence[Item]:
+        """Items of one epoch: with `fresh_options`, wording and distractors are redrawn and their order reshuffled."""
+        if not self._section.fresh_options:
+            return self.dataset.items
+        seed = derive_seed(self._seed, "", f"options:{epoch}")
+        redrawn = self.dataset if epoch == 0 else self._load(seed)
+        return [shuffle_options(item, seed) for item in redrawn.items]
+
+    def _load(self, seed: int) -> Dataset:
+        s = self._section
+        images = None if s.images is None else Path(s.images)
+        loaded = load(s.train, images_root=images, split="train", seed=seed, license_classes=s.license_classes)
+        kept = tuple(
+            item
+            for item in loaded.items
+            if (s.modalities is None or item.modality in s.modalities)
+            and (s.question_types is None or item.question_type in s.question_types)
+        )
+        return replace(loaded, items=kept)
+
+    def pixels(self, item: Item) -> npt.NDArray[np.uint8]:
+        """Decoded (H, W, 3) uint8 at stored size."""
+        return self._decoded(self.dataset.image_path(item), item.frame, item.window)
+
+    def _decode(self, path: Path, frame: int | None, window: str | None) -> npt.NDArray[np.uint8]:
+        return decode(path, frame=frame, window=window).pixels
+
+
+def _model(recipe: Recipe, source: TrainingData) -> tuple[Any, Chat, Grid, dict[str, Any]]:
+    if recipe.model.init == "fresh-nano":
+        tokenizer = nano.build_tokenizer(_training_text(recipe, source))
+        config = nano.build_config(tokenizer)
+        chat = Chat(tokenizer, config.image_token_id, "nano")
+        return nano.build_net(config, recipe.seed), chat, nano.GRID, nano.processor_config(nano.GRID)
+    chat, grid, image_processor = load_processor(recipe.model.init)
+    net = load_net(recipe.model.init, torch.device("cpu"), getattr(torch, recipe.model.dtype))
+    return net, chat, grid, image_processor.to_dict()
+
+
+def _training_text(recipe: Recipe, source: TrainingData) -> list[str]:
+    """What the tokenizer is trained on: prompts and targets of a few epochs, in every mode of the recipe."""
+    return [
+        part
+        for epoch in range(TOKENIZER_EPOCHS)
+        for item in source.epoch_items(epoch)
+        for mode in recipe.data.modes
+        for part in (question_text(item, mode), target_text(item, mode))
+    ]
+
+
+def _with_lora(net: Any, lora: Lora) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(**lora.model_dump(exclude={"target_modules"}), target_modules=list(lora.target_modules))
+    return get_peft_model(net, config)

@@ -1,0 +1,69 @@
+"""Supervised targets: which tokens are learnt and how much each weighs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from medproof.images.grid import Grid
+from medproof.images.preprocess import patchify, to_float
+from medproof.models.batch import Batch, Row, pad_rows
+from medproof.models.chat import Chat
+from medproof.models.prompts import answer_prefix, messages, target_text
+from medproof.records import Item, Mode
+from medproof.training.examples import Example
+
+IGNORE = -100
+
+
+@dataclass(frozen=True)
+class Target:
+    """prompt: ids the model is given; reply: ids it must write, end of turn included; weights: one per reply id."""
+
+    prompt: tuple[int, ...]
+    reply: tuple[int, ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TargetBatch:
+    """Right-padded rows. labels, weights: (B, T), aligned with input_ids (not shifted), IGNORE and 0 off target."""
+
+    batch: Batch
+    pixel_values: torch.Tensor
+    grid_thw: torch.Tensor
+    labels: torch.Tensor
+    weights: torch.Tensor
+
+    def to(self, device: torch.device) -> TargetBatch:
+        moved = (t.to(device) for t in (self.pixel_values, self.grid_thw, self.labels, self.weights))
+        return TargetBatch(self.batch.to(device), *moved)
+
+
+def make_target(chat: Chat, item: Item, mode: Mode, image_tokens: int, answer_weight: float) -> Target:
+    """Tokens of the prompt carry no loss; the answer letter weighs `answer_weight`, every other reply token 1."""
+    text = target_text(item, mode)
+    slot = chat.answer_slot(item.letters, answer_prefix(text))
+    reply = chat.text_ids(text) + chat.end_ids()
+    place = len(slot.context)
+    if reply[:place] != slot.context or reply[place] != slot.letters[item.answer_index]:
+        raise ValueError(f"item {item.id}: the answer letter is not where the tokenizer of {chat.name} would write it")
+    weights = tuple(answer_weight if i == place else 1.0 for i in range(len(reply)))
+    return Target(chat.prompt_ids(messages(item, mode), image_tokens), reply, weights)
+
+
+def collate(chat: Chat, grid: Grid, examples: Sequence[Example], answer_weight: float, pad_id: int) -> TargetBatch:
+    """Rows in the order of `examples`; every row has its own image."""
+    targets = [make_target(chat, e.item, e.mode, grid.tokens(*e.image.shape[:2]), answer_weight) for e in examples]
+    rows = [Row(t.prompt + t.reply, i) for i, t in enumerate(targets)]
+    batch = pad_rows(rows, chat.image_token_id, pad_id, left=False)
+    labels = torch.full_like(batch.input_ids, IGNORE)
+    weights = torch.zeros(batch.input_ids.shape)
+    for i, target in enumerate(targets):
+        span = slice(len(target.prompt), len(target.prompt) + len(target.reply))
+        labels[i, span] = torch.tensor(target.reply)
+        weights[i, span] = torch.tensor(target.weights)
+    pixel_values, grid_thw = patchify([to_float(e.image) for e in examples], grid)
+    return TargetBatch(batch, pixel_values, grid_thw, labels, weights)
