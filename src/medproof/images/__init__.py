@@ -1,0 +1,1 @@
+"""Decode, resize once to the model's grid, preprocess differentiably, draw."""
