@@ -31,7 +31,8 @@ class ExampleStream:
     """Endless epochs over the training items.
 
     epoch_items: epoch -> items (wording and options may differ by epoch); load: item -> decoded uint8 (H, W, 3).
-    An epoch always has as many draws as epoch 0 has items, so that step -> epoch is arithmetic.
+    `data.weights` says how often an item of a question type comes up per epoch. Every epoch has as many draws as
+    epoch 0, so that step -> epoch is arithmetic.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class ExampleStream:
         self._load = load
         self._grid = grid
         self._recipe = recipe
-        self.epoch_size = len(self._epoch_items(0))
+        self.epoch_size = len(self._order(0))
 
     def batch(self, step: int) -> list[Example]:
         """The examples of optimizer step `step` (from 0), over all processes, in a fixed order."""
@@ -51,8 +52,8 @@ class ExampleStream:
 
     def _example(self, index: int) -> Example:
         epoch, place = divmod(index, self.epoch_size)
-        items = self._epoch_items(epoch)
-        item = items[self._order(epoch)[place] % len(items)]
+        order = self._order(epoch)
+        item = self._epoch_items(epoch)[order[place % len(order)]]
         draw = rng(self._recipe.seed, item.id, f"sft:{index}")
         modes = self._recipe.data.modes
         weights = np.array(list(modes.values()), dtype=float)
@@ -61,7 +62,12 @@ class ExampleStream:
         return Example(item, mode, image)
 
     def _permutation(self, epoch: int) -> npt.NDArray[np.int64]:
-        return rng(self._recipe.seed, "", f"epoch:{epoch}").permutation(self.epoch_size)
+        """Indices of the epoch's items in seeded order, each as often as its weight says; a fraction is a chance."""
+        draw = rng(self._recipe.seed, "", f"epoch:{epoch}")
+        items = self._epoch_items(epoch)
+        weight = np.array([self._recipe.data.weights.get(item.question_type, 1.0) for item in items])
+        copies = np.floor(weight + draw.random(len(items))).astype(np.int64)
+        return draw.permutation(np.repeat(np.arange(len(items)), copies))
 
 
 def shuffle_options(item: Item, seed: int) -> Item:

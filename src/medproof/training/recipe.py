@@ -52,7 +52,8 @@ class Augment(Section):
 
 
 class DataSection(Section):
-    """What it is trained on. `fresh_options` redraws wording, distractors and their order every epoch."""
+    """What it is trained on. `fresh_options` redraws wording, distractors and their order every epoch; `weights` says
+    how often an item of a question type comes up per epoch (1 where none is given)."""
 
     train: str = "sample"
     images: str | None = None
@@ -60,6 +61,7 @@ class DataSection(Section):
     modalities: tuple[str, ...] | None = None
     question_types: tuple[QuestionType, ...] | None = None
     modes: dict[Mode, float] = {"direct": 1.0}
+    weights: dict[QuestionType, float] = {}
     fresh_options: bool = True
     augment: Augment = Augment()
 
@@ -67,6 +69,8 @@ class DataSection(Section):
     def _modes_weigh_something(self) -> DataSection:
         if any(w < 0 for w in self.modes.values()) or sum(self.modes.values()) <= 0:
             raise ValueError("modes needs at least one positive weight, as in {direct: 1.0}")
+        if any(w < 0 for w in self.weights.values()):
+            raise ValueError("weights are 0 or more")
         return self
 
 
