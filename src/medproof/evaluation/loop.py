@@ -1,0 +1,296 @@
+"""Item -> View -> Response, for every item under every condition, into a run that survives anything.
+
+    for each condition, in order
+        for each chunk of items        prepared in threads, one chunk ahead
+            drop what is present or another worker's, claim the rest
+            for each batch             by tokens, equal sizes together
+                perturb, generate, read the options, append
+
+Results do not depend on order, chunk, batch or number of workers, as long as the model's do not depend on the batch.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from medproof.evaluation.batches import Budget, Task, reason, run
+from medproof.evaluation.images import ImageLoader
+from medproof.evaluation.interrupt import Interrupts
+from medproof.evaluation.prepare import Conditioner, Prepared, conditioner, prepare_ahead
+from medproof.evaluation.progress import ConditionSummary, Progress, Summary
+from medproof.evaluation.respond import Responder, failed
+from medproof.models.protocol import Model
+from medproof.records import Condition, Decoding, Item, Mode, Response
+from medproof.runs.keys import response_key
+from medproof.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from medproof.datasets import Dataset
+
+BATCH_TOKENS = 8192
+CHUNK = 128
+_COMPACT_DURING = 64
+_COMPACT_AT_END = 8
+
+
+def evaluate(
+    model: Model,
+    dataset: "Dataset",
+    conditions: Sequence[Condition],
+    store: RunStore,
+    *,
+    mode: Mode,
+    seed: int,
+    batch_tokens: int = BATCH_TOKENS,
+    progress: Callable[[Progress], None] | None = None,
+    decoding: Decoding | None = None,
+    forced_choice: bool | None = None,
+    allow_identified: bool = False,
+    chunk: int = CHUNK,
+    threads: int | None = None,
+    how: Conditioner | None = None,
+) -> Summary:
+    """Answer what `store` (a created run) does not hold yet.
+
+    batch_tokens: the most tokens in a batch, rows x longest row; halved, for good, when memory runs out.
+    forced_choice: also store option log-probabilities; by default in direct mode where the model has them.
+    chunk: items prepared and claimed at a time. threads: for decoding and preparing, by default up to 4.
+    how: the conditions' functions, by default those of `medproof.conditions`.
+
+    An item that fails becomes an `error` response with its reason; the next call tries it again. Ctrl-C and SIGTERM
+    end the call early with `Summary.interrupted`. Raises UserError when the disk is full, and before any work where the
+    model cannot run a condition. In every case what was answered is kept, all claims are given up, and the same call
+    goes on where this one ended.
+    """
+    unique = list({condition.key: condition for condition in conditions}.values())
+    if how is None:
+        load = ImageLoader(dataset, model.grid, allow_identified=allow_identified)
+        how = conditioner(unique, dataset=dataset, seed=seed, mode=mode, model=model, load=load)
+    reads_options = hasattr(model, "option_logprobs")
+    loop = _Loop(
+        model=model,
+        items=dataset.items,
+        store=store,
+        mode=mode,
+        seed=seed,
+        decoding=decoding or model.decoding(mode),
+        how=how,
+        forced_choice=reads_options and (mode == "direct" if forced_choice is None else forced_choice),
+        chunk=max(1, chunk),
+        progress=progress or _silent,
+        budgets={True: Budget(batch_tokens), False: Budget(batch_tokens)},
+        interrupts=Interrupts(),
+    )
+    return loop.run(unique, threads or min(4, os.cpu_count() or 1))
+
+
+@dataclass
+class _Loop:
+    model: Model
+    items: Sequence[Item]
+    store: RunStore
+    mode: Mode
+    seed: int
+    decoding: Decoding
+    how: Conditioner
+    forced_choice: bool
+    chunk: int
+    progress: Callable[[Progress], None]
+    budgets: dict[bool, Budget]
+    """by whether the condition attacks: gradients take more memory"""
+    interrupts: Interrupts
+
+    def run(self, conditions: Sequence[Condition], threads: int) -> Summary:
+        start = time.perf_counter()
+        summary = Summary({condition.key: ConditionSummary() for condition in conditions})
+        self.store.update_meta(lambda meta: _with_conditions(meta, [condition.key for condition in conditions]))
+        with self.interrupts:
+            try:
+                with self._claims_given_up(), _pool(threads) as pool:
+                    self._all(conditions, summary, pool)
+            except KeyboardInterrupt:
+                summary.interrupted = True
+        summary.seconds = time.perf_counter() - start
+        return summary
+
+    def _all(self, conditions: Sequence[Condition], summary: Summary, pool: ThreadPoolExecutor) -> None:
+        items = self._rotated()
+        left: dict[str, list[Item]] = {}
+        for condition in conditions:
+            counts = summary.conditions[condition.key]
+            left[condition.key] = _Pass(self, condition, items, counts).run(pool)
+            self._note_not_applicable(condition, counts.not_applicable)
+            self._compact(_COMPACT_DURING)
+        # Once more over what other workers had: it is present by now, or free where one of them died.
+        for condition in conditions:
+            if left[condition.key]:
+                counts = summary.conditions[condition.key]
+                counts.elsewhere = 0
+                _Pass(self, condition, left[condition.key], counts).run(pool)
+        self._compact(_COMPACT_AT_END)
+
+    def _rotated(self) -> Sequence[Item]:
+        """Workers start at different places, so that they seldom meet: the n-th at n times the golden ratio."""
+        with self.interrupts.deferred():
+            _ = self.store.worker  # enter first: who comes next counts this one
+            others = self.store.other_workers()
+        whole = (len(self.items) + self.chunk - 1) // self.chunk
+        first = int(others * 0.618034 % 1.0 * whole) * self.chunk
+        return [*self.items[first:], *self.items[:first]]
+
+    def _note_not_applicable(self, condition: Condition, count: int) -> None:
+        def change(meta: dict[str, Any]) -> dict[str, Any]:
+            return {**meta, "not_applicable": {**meta.get("not_applicable", {}), condition.key: count}}
+
+        with self.interrupts.deferred():
+            self.store.update_meta(change)
+
+    def _compact(self, at_least: int) -> None:
+        with self.interrupts.deferred():
+            self.store.compact(at_least)
+
+    @contextmanager
+    def _claims_given_up(self) -> Iterator[None]:
+        """However the block ends, the claims end with it."""
+        try:
+            yield
+        finally:
+            with self.interrupts.deferred():
+                self.store.release()
+
+
+class _Pass:
+    """One condition over some items."""
+
+    def __init__(self, loop: _Loop, condition: Condition, items: Sequence[Item], counts: ConditionSummary) -> None:
+        self.loop = loop
+        self.condition = condition
+        self.items = items
+        self.counts = counts
+        self.present = loop.store.present_keys()
+        self.left: list[Item] = []
+        self.budget = loop.budgets[loop.how.needs_attack(condition)]
+        self.responder = Responder(
+            model=loop.model,
+            condition=condition,
+            how=loop.how,
+            mode=loop.mode,
+            decoding=loop.decoding,
+            seed=loop.seed,
+            forced_choice=loop.forced_choice,
+            worker=loop.store.worker,
+        )
+        self.start = time.perf_counter()
+        self.done = self.skipped = len(loop.items) - len(items)
+
+    def run(self, pool: ThreadPoolExecutor) -> list[Item]:
+        """Answer what is this worker's to answer; returns the items left to other workers."""
+        step = self.loop.chunk
+        chunks = [self.items[start : start + step] for start in range(0, len(self.items), step)]
+        self._report()
+        for prepared in prepare_ahead(self.condition, chunks, self.loop.how, pool):
+            self._chunk(prepared)
+        return self.left
+
+    def _chunk(self, chunk: Sequence[Prepared]) -> None:
+        candidates: dict[str, Prepared] = {}
+        for prepared in chunk:
+            if prepared.applies:
+                candidates[self._key(prepared)] = prepared
+            else:
+                self.counts.not_applicable += 1
+                self._skip()
+        mine = self._claim(candidates)
+        tasks = [self._task(key, prepared) for key, prepared in mine.items()]
+        bad = [task for task in tasks if isinstance(task, Response)]
+        if bad:
+            self._append(bad)
+        good = [task for task in tasks if isinstance(task, Task)]
+        for responses in run(good, self.responder.answer, self.responder.fail, self.budget):
+            self._append(responses)
+
+    def _key(self, prepared: Prepared) -> str:
+        """The key of the view; of an item without one, a key of its own that only an `error` ever takes."""
+        view, loop = prepared.view, self.loop
+        return response_key(
+            prepared.item,
+            prepared.sha,
+            "[]" if view is None else view.messages_json,
+            self.condition.key,
+            loop.seed,
+            loop.decoding,
+            loop.model.weights_hash,
+            loop.model.processor_hash,
+        )
+
+    def _claim(self, candidates: dict[str, Prepared]) -> dict[str, Prepared]:
+        wanted = [key for key in candidates if key not in self.present]
+        with self.loop.interrupts.deferred():
+            won = set(self.loop.store.claim(wanted)) if wanted else set()
+        for key, prepared in candidates.items():
+            if key in self.present:
+                self.counts.skipped += 1
+                self._skip()
+            elif key not in won:
+                self.counts.elsewhere += 1
+                self.left.append(prepared.item)
+                self._skip()
+        return {key: prepared for key, prepared in candidates.items() if key in won}
+
+    def _task(self, key: str, prepared: Prepared) -> Task | Response:
+        """What to answer, or the `error` response of an item that cannot be."""
+        error = prepared.error
+        if prepared.view is not None:
+            try:
+                return Task(key, prepared.item, prepared.view, prepared.sha, self.loop.model.cost(prepared.view))
+            except Exception as caught:
+                error = reason(caught)
+        return failed(
+            key,
+            prepared.item.id,
+            self.condition,
+            self.loop.mode,
+            error or "no view",
+            self.responder.worker,
+            prepared.sha,
+        )
+
+    def _append(self, responses: Sequence[Response]) -> None:
+        with self.loop.interrupts.deferred():
+            self.loop.store.append(responses, self.responder.take_images())
+            errors = sum(response.error is not None for response in responses)
+            self.counts.errors += errors
+            self.counts.done += len(responses) - errors
+        self.done += len(responses)
+        self._report()
+
+    def _skip(self) -> None:
+        self.done += 1
+        self.skipped += 1
+        self._report()
+
+    def _report(self) -> None:
+        seconds = time.perf_counter() - self.start
+        self.loop.progress(Progress(self.condition.key, self.done, len(self.loop.items), seconds, self.skipped))
+
+
+def _silent(progress: Progress) -> None:
+    """No progress asked for."""
+
+
+def _with_conditions(meta: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {**meta, "conditions": list(dict.fromkeys([*meta.get("conditions", []), *keys]))}
+
+
+@contextmanager
+def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that are not waited for with work undone: on the way out what has not begun is dropped."""
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="prepare")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
