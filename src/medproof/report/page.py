@@ -1,0 +1,199 @@
+"""The page: everything worked out here, laid out by templates/report.html.j2."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from medproof.report import facts, plots, tables
+from medproof.report.cases import CaseBook
+from medproof.report.run_view import RunView, attack_keys, condition_keys, views
+from medproof.report.wording import NORMS, in_words, interval, moment, percent, points
+
+PAGE = "report.html.j2"
+NOISE = frozenset({"random_sign"})
+GROUPS = (("modality", "Modality"), ("question_type", "Question type"), ("source", "Source"))
+
+
+def render(summaries: Sequence[dict[str, Any]], book: CaseBook, audit: Mapping[str, Any] | None) -> str:
+    """HTML of the whole page. Depends on nothing but its arguments."""
+    runs = views(summaries)
+    keys = condition_keys(runs)
+    robust, effort = tables.robust(runs, attack_keys(runs))
+    return (
+        _environment()
+        .get_template(PAGE)
+        .render(
+            runs=runs,
+            keys=keys,
+            title=_title(summaries),
+            created=moment(max((str(_provenance(s).get("created") or "") for s in summaries), default="")),
+            intervals=_intervals(runs, keys),
+            headline=tables.headline(runs, keys),
+            headline_columns=tables.HEADLINE_COLUMNS,
+            flips=tables.flips(runs, keys),
+            flip_columns=tables.FLIP_COLUMNS,
+            robust=robust,
+            robust_columns=tables.ROBUST_COLUMNS,
+            effort=effort,
+            effort_columns=tables.EFFORT_COLUMNS,
+            worst=tables.worst_case(runs),
+            worst_columns=tables.WORST_COLUMNS,
+            curves=_curves(runs),
+            reliance=[(run, _reliance_bars(index, run), _reliance_facts(run)) for index, run in enumerate(runs)],
+            heat=[(name, found) for group, name in GROUPS if _varied(found := tables.heat(runs, keys, group), group)],
+            readings=tables.readings(runs, keys),
+            audit=None if audit is None else facts.audit_view(audit),
+            provenance=[
+                (run, facts.provenance(_provenance(run.summary)), facts.quarantined(_provenance(run.summary)))
+                for run in runs
+            ],
+            book=book,
+            case_json=script_json(book.data),
+            picture_json=script_json(book.pictures),
+            css=_asset("report.css"),
+            js=_asset("report.js"),
+        )
+    )
+
+
+def script_json(value: Any) -> Markup:
+    """JSON that may stand in a <script> element: ASCII only, with <, > and & escaped, so no text can end the element
+    or open a comment, and U+2028 stays a JSON escape.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("medproof.report", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    environment.filters["percent"] = percent
+    return environment
+
+
+def _asset(name: str) -> Markup:
+    """A file of ours, to stand unescaped in <style> or <script>."""
+    text = (files("medproof.report") / "templates" / name).read_text(encoding="utf-8")
+    return Markup(text)
+
+
+def _title(summaries: Sequence[dict[str, Any]]) -> str:
+    models = dict.fromkeys(str(s.get("model") or "model").rstrip("/").rpartition("/")[2] for s in summaries)
+    data = dict.fromkeys(str(s.get("dataset") or "data").rstrip("/").rpartition("/")[2] for s in summaries)
+    return f"{', '.join(models)} on {', '.join(data)}"
+
+
+def _provenance(summary: Mapping[str, Any]) -> dict[str, Any]:
+    block = summary.get("provenance")
+    return block if isinstance(block, dict) else {}
+
+
+def _bounds(block: Mapping[str, Any]) -> tuple[float, float] | None:
+    ci = block.get("ci95")
+    return (float(ci[0]), float(ci[1])) if ci and None not in ci else None
+
+
+def _point(name: str, block: Mapping[str, Any], style: str, marker: str) -> plots.Point:
+    chance = block.get("chance")
+    return plots.Point(name, float(block["accuracy"]), _bounds(block), chance, style, marker)
+
+
+def _intervals(runs: Sequence[RunView], keys: Sequence[str]) -> Markup | None:
+    rows = []
+    for key in keys:
+        found = [(run, block) for run in runs if (block := run.answered(key))]
+        if found:
+            rows.append(plots.Row(in_words(key), tuple(_point(r.label, b, r.style, r.marker) for r, b in found)))
+    return plots.intervals("intervals", "Accuracy under each condition with 95 % intervals", rows) if rows else None
+
+
+def _curves(runs: Sequence[RunView]) -> list[tuple[str, str, Markup, list[plots.Curve]]]:
+    """Per run and norm: (run label, norm, plot, its curves)."""
+    found = []
+    for number, run in enumerate(runs):
+        families = (run.summary.get("robust") or {}).get("curves") or []
+        norms = [str(family["norm"]) for family in families if family["family"] not in NOISE]
+        blank = run.answered("blank")
+        levels = {"blank image": float(blank["accuracy"])} if blank else {}
+        for norm in dict.fromkeys(norms):
+            curves = [
+                _curve(place, family) for place, family in enumerate(f for f in families if str(f["norm"]) == norm)
+            ]
+            name = NORMS.get(norm, norm)
+            title = f"{run.label}: accuracy against attack size ({name})"
+            scale = "pixels in 0 to 1" if norm == "l2" else "in 1/255 of the pixel range"
+            unit = f"attack size ε, {name}, {scale}"
+            plot = plots.eps_curve(f"eps-{number}-{norm}", title, curves, levels, unit)
+            found.append((run.label, name, plot, curves))
+    return found
+
+
+def _curve(place: int, family: Mapping[str, Any]) -> plots.Curve:
+    scale = 255 if family["norm"] == "l2" else 1
+    points = tuple(
+        (float(point["eps_255"]) / scale, float(point["accuracy"]), _bounds(point))
+        for point in family["points"]
+        if point.get("accuracy") is not None
+    )
+    if family["family"] in NOISE:
+        return plots.Curve("Random noise of that size", points, "noise", "diamond")
+    markers = ("circle", "square", "triangle")
+    return plots.Curve(in_words(family["attack"]), points, f"attack{place % 3}", markers[place % 3])
+
+
+def _reliance_bars(number: int, run: RunView) -> Markup | None:
+    """Real image against every way of not seeing it."""
+    clean = run.answered("clean")
+    if clean is None:
+        return None
+    names = {"clean": "Real image", "shuffled": "Image of another case", "blank": "Blank image", "noimage": "No image"}
+    rows = [
+        _point(name, block, "real" if key == "clean" else "unseen", "circle")
+        for key, name in names.items()
+        if (block := run.answered(key))
+    ]
+    if run.text_prior is not None:
+        rows.append(_point("Text prior (never sees an image)", run.text_prior, "unseen", "circle"))
+    if run.given_modality is not None:
+        rows.append(plots.Point("Text prior, told the modality", run.given_modality, None, None, "unseen", "circle"))
+    return plots.bars(f"reliance-{number}", f"{run.label}: what the image is worth", rows, clean.get("chance"))
+
+
+RELIANCE = {
+    "VRS": ("Visual reliance (VRS)", "accuracy on the real image minus accuracy on another case's image"),
+    "blank_drop": ("Blank drop", "accuracy on the real image minus accuracy on a blank one"),
+    "IS": ("Image sensitivity (IS)", "share of answers that change with another case's image"),
+    "image_reliant": ("Image-reliant answers", "share of answers that change when the image is blank"),
+    "image_reliant_correct": ("Right and image-reliant", "right, with an answer that changes when the image is blank"),
+    "kappa": ("Prior-corrected kappa", "share of the way from the best blind guess to perfect"),
+}
+_DIFFERENCES = frozenset({"VRS", "blank_drop"})
+
+
+def _reliance_facts(run: RunView) -> list[tuple[str, str, str, str]]:
+    """(name, value, interval, meaning) of the numbers derived from the bars."""
+    rows = []
+    for key, (name, meaning) in RELIANCE.items():
+        block = (run.summary.get("reliance") or {}).get(key)
+        if block and block.get("value") is not None:
+            value = block["value"]
+            shown = points(value) if key in _DIFFERENCES else f"{value:.2f}" if key == "kappa" else percent(value)
+            ci = block.get("ci95")
+            bounds = f"{ci[0]:.2f} to {ci[1]:.2f}" if ci and key == "kappa" else interval(ci)
+            rows.append((name, shown, bounds.replace("-", "−"), meaning))
+    return rows
+
+
+def _varied(found: Sequence[tables.HeatTable], group: str) -> bool:
+    """Whether a heat map says something: sources only when there are several."""
+    return bool(found) and (group != "source" or any(len(table.rows) > 1 for table in found))

@@ -1,0 +1,111 @@
+"""Numbers and conditions in words: one way of writing each, used by every part of the page."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from medproof.errors import UserError
+from medproof.records import Condition
+
+NBSP = "\u00a0"
+MISSING = "–"
+
+NAMES = {
+    "clean": "Clean image",
+    "blank": "Blank image",
+    "noimage": "No image",
+    "shuffled": "Shuffled image",
+    "noise": "Gaussian noise",
+    "random_sign": "Random noise",
+    "random_l2": "Random L2 noise",
+    "fgsm": "FGSM",
+    "pgd": "PGD",
+    "cw": "C&W",
+    "square": "Square attack",
+}
+NORMS = {"linf": "L∞", "l2": "L2"}
+
+
+def percent(value: Any, digits: int = 1) -> str:
+    """A share in [0, 1] as "88.1 %"; a dash where there is none."""
+    return MISSING if not isinstance(value, int | float) else f"{100 * value:.{digits}f}{NBSP}%"
+
+
+def points(value: Any) -> str:
+    """A difference of shares with its sign, in percentage points."""
+    return MISSING if not isinstance(value, int | float) else f"{100 * value:+.1f}".replace("-", "−") + f"{NBSP}pp"
+
+
+def interval(bounds: Sequence[float] | None) -> str:
+    """A 95 % interval as "85.0 to 90.6"; empty where there is none."""
+    if not bounds or any(bound is None for bound in bounds):
+        return ""
+    low, high = (f"{100 * bound:.1f}".replace("-", "−") for bound in bounds)
+    return f"{low} to {high}".replace(" ", NBSP)
+
+
+def name_of(key: str) -> str:
+    """The condition's bare name: "pgd" of "pgd(linf,8/255,20)"."""
+    return key.partition("(")[0].strip()
+
+
+def in_words(key: str) -> str:
+    """A condition key in plain words, as in "PGD L∞ 8/255, 20 steps"; the key itself where it cannot be read."""
+    try:
+        condition = Condition.parse(key)
+    except (UserError, ValueError):
+        return key
+    base = NAMES.get(condition.name, condition.name.replace("_", " ").capitalize())
+    norms = [NORMS[a] for a in condition.args if a in NORMS]
+    sizes = [a for a in condition.args if "/" in a or "." in a]
+    counts = [a for a in condition.args if a.isdigit()]
+    rest = [a for a in condition.args if a not in NORMS and a not in sizes and a not in counts]
+    if condition.name == "noise" and sizes:
+        sizes = [f"σ{NBSP}{sizes[0]}"]
+    if condition.name == "random_sign" and sizes:
+        sizes = [f"±{sizes[0]}"]
+    words = NBSP.join([base, *norms, *sizes, *rest])
+    if counts and condition.name in {"pgd", "cw"}:
+        return f"{words}, {counts[0]}{NBSP}steps"
+    return NBSP.join([words, *counts])
+
+
+SHORT = {"clean": "Clean", "noimage": "No image", "blank": "Blank", "shuffled": "Shuffled", "noise": "Noise"}
+
+
+def in_short(key: str) -> str:
+    """A condition key in one or two words for narrow places, as in "PGD 8/255"."""
+    try:
+        condition = Condition.parse(key)
+    except (UserError, ValueError):
+        return key
+    sizes = [a for a in condition.args if "/" in a or "." in a]
+    name = SHORT.get(
+        condition.name, "Random" if condition.name.startswith("random") else NAMES.get(condition.name, key)
+    )
+    norm = ["L2"] if "l2" in condition.args else []
+    return NBSP.join([name, *norm, *sizes])
+
+
+def moment(created: Any) -> str:
+    """An ISO time as "2025-01-02 03:04 UTC"; anything else as it is."""
+    text = str(created or "")
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    zone = " UTC" if time.utcoffset() == timedelta(0) else f" {time:%Z}" if time.tzinfo else ""
+    return f"{time:%Y-%m-%d %H:%M}{zone}"
+
+
+def eps_text(attack: Mapping[str, Any]) -> str:
+    """The budget of an attack block: "8/255" in L-inf, "0.5" (pixels in [0, 1]) in L2, a dash where it has none."""
+    eps = attack.get("eps_255")
+    if eps is None:
+        return MISSING
+    return f"{eps / 255:g}" if attack.get("norm") == "l2" else f"{eps:g}/255"
+
+
+def join_words(parts: Sequence[str], last: str = "and") -> str:
+    """ "a, b and c"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}" if parts else ""
