@@ -90,6 +90,8 @@ class Item(Record):
     image: str = Field(description="path relative to the data root, with forward slashes")
     frame: int | None = Field(default=None, ge=0, description="frame of a multi-frame DICOM, slice of a NIfTI volume")
     window: str | None = Field(default=None, description="named DICOM/NIfTI window, e.g. 'lung'")
+    width: int | None = Field(default=None, ge=1, description="of the stored image, in pixels: the frame of the boxes")
+    height: int | None = Field(default=None, ge=1)
     case: str = Field(min_length=1, description="all items of one case form one chain")
     patient: str | None = None
     study: str | None = None

@@ -45,6 +45,8 @@ def make_item(number: int, nasty: bool = True) -> Item:
     return Item(
         id=f"case/{number:03d} é",
         image=f"images/{number // 2}.png",
+        width=64,
+        height=64,
         case=f"case{number // 2}",
         patient=f"p{number // 2}",
         modality=MODALITIES[number % len(MODALITIES)],
@@ -151,6 +153,6 @@ def _response(
         completion_tokens=9,
         option_logprobs=None if broken else tuple(float(value) for value in logprobs),
         image_sha256=pixels_sha256(picture),
-        info={"source_width": 64.0, "source_height": 64.0, "forwards": 21.0, "backwards": 20.0},
+        info={"forwards": 21.0, "backwards": 20.0},
         error="out of memory" if broken else None,
     )

@@ -52,9 +52,15 @@ def test_an_epoch_shows_every_item_once() -> None:
 
 def test_weights_repeat_and_drop_question_types() -> None:
     s = stream(weights={"Disease Diagnosis": 2.0, "Modality Recognition": 0.0})
-    assert s.epoch_size == 20
     seen = [e.item.id for step in range(4) for e in s.batch(step)]
     assert sorted(seen) == sorted([i.id for i in ITEMS[:10]] * 2)
+
+
+def test_weights_wait_for_their_epoch() -> None:
+    s = stream(weights={"Modality Recognition": 0.0}, weights_from_epoch=1)
+    first, second = ({e.item.id for step in steps for e in s.batch(step)} for steps in (range(4), range(4, 8)))
+    assert first == {i.id for i in ITEMS}
+    assert second == {i.id for i in ITEMS[:10]}
 
 
 def test_modes_follow_their_weights() -> None:

@@ -119,6 +119,8 @@ def _item(candidate: _Candidate, options: list[str], seed: int) -> Item:
         id=candidate.id,
         image=row.image,
         frame=row.frame,
+        width=row.width,
+        height=row.height,
         case=row.id,
         patient=row.patient,
         modality=row.modality,

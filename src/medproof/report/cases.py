@@ -129,7 +129,7 @@ def _case(
         "license": item.license or item.license_class,
         "story": kind,
         "boxes": [{"label": box.label, "xyxy": list(box.xyxy)} for box in boxes],
-        "size": _stored_size(item, sources),
+        "size": _stored_size(item),
         "runs": [
             {key: cell for key in conditions if (cell := _cell(item, source, key, gallery)) is not None}
             for source in sources
@@ -137,13 +137,9 @@ def _case(
     }
 
 
-def _stored_size(item: Item, sources: Sequence[Source]) -> list[float] | None:
-    """Width and height of the stored image, the frame of the boxes, as the evaluation noted them."""
-    for source in sources:
-        response = source.response(item.id, "clean")
-        if response and {"source_width", "source_height"} <= set(response.info):
-            return [response.info["source_width"], response.info["source_height"]]
-    return None
+def _stored_size(item: Item) -> list[float] | None:
+    """Width and height of the stored image, the frame of the boxes, where the data set says them."""
+    return None if item.width is None or item.height is None else [float(item.width), float(item.height)]
 
 
 def _cell(item: Item, source: Source, key: str, gallery: Gallery) -> dict[str, Any] | None:

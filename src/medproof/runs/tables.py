@@ -1,7 +1,7 @@
 """Items and Responses as Parquet tables, exact both ways.
 
-items.parquet: the fields of `records.Item`, one column each: text columns; `frame` int64; `options` and `parents`
-list<text>; `facts` map<text, text>; `evidence` as JSON text (null where there is none).
+items.parquet: the fields of `records.Item`, one column each: text columns; `frame`, `width`, `height` int64; `options`
+and `parents` list<text>; `facts` map<text, text>; `evidence` as JSON text (null where there is none).
 
 responses/*.parquet: the fields of `records.Response`, one column each: `key`, `item_id`, `condition`, `mode`, `text`,
 `image_sha256`, `error`, `worker` text; `prompt_tokens`, `completion_tokens` int64; `truncated` bool; `seconds` float64;
@@ -29,6 +29,8 @@ def item_schema() -> "pa.Schema":
     text = pa.string()
     special = {
         "frame": pa.int64(),
+        "width": pa.int64(),
+        "height": pa.int64(),
         "options": pa.list_(text),
         "parents": pa.list_(text),
         "facts": pa.map_(text, text),

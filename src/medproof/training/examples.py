@@ -31,8 +31,8 @@ class ExampleStream:
     """Endless epochs over the training items.
 
     epoch_items: epoch -> items (wording and options may differ by epoch); load: item -> decoded uint8 (H, W, 3).
-    `data.weights` says how often an item of a question type comes up per epoch. Every epoch has as many draws as
-    epoch 0, so that step -> epoch is arithmetic.
+    From epoch `data.weights_from_epoch` on, items come up in proportion to the weight of their question type. Every
+    epoch has as many draws as epoch 0 has items, so that step -> epoch is arithmetic.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ExampleStream:
         self._load = load
         self._grid = grid
         self._recipe = recipe
-        self.epoch_size = len(self._order(0))
+        self.epoch_size = len(self._epoch_items(0))
 
     def batch(self, step: int) -> list[Example]:
         """The examples of optimizer step `step` (from 0), over all processes, in a fixed order."""
@@ -65,7 +65,9 @@ class ExampleStream:
         """Indices of the epoch's items in seeded order, each as often as its weight says; a fraction is a chance."""
         draw = rng(self._recipe.seed, "", f"epoch:{epoch}")
         items = self._epoch_items(epoch)
-        weight = np.array([self._recipe.data.weights.get(item.question_type, 1.0) for item in items])
+        data = self._recipe.data
+        weights = data.weights if epoch >= data.weights_from_epoch else {}
+        weight = np.array([weights.get(item.question_type, 1.0) for item in items])
         copies = np.floor(weight + draw.random(len(items))).astype(np.int64)
         return draw.permutation(np.repeat(np.arange(len(items)), copies))
 

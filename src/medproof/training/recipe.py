@@ -52,8 +52,8 @@ class Augment(Section):
 
 
 class DataSection(Section):
-    """What it is trained on. `fresh_options` redraws wording, distractors and their order every epoch; `weights` says
-    how often an item of a question type comes up per epoch (1 where none is given)."""
+    """What it is trained on. `fresh_options` redraws wording, distractors and their order every epoch; from
+    epoch `weights_from_epoch` on, items come up in proportion to the weight of their question type (1 by default)."""
 
     train: str = "sample"
     images: str | None = None
@@ -62,6 +62,7 @@ class DataSection(Section):
     question_types: tuple[QuestionType, ...] | None = None
     modes: dict[Mode, float] = {"direct": 1.0}
     weights: dict[QuestionType, float] = {}
+    weights_from_epoch: int = Field(default=0, ge=0)
     fresh_options: bool = True
     augment: Augment = Augment()
 
