@@ -8,7 +8,7 @@ from PIL import Image
 
 from medproof.errors import UserError
 
-_COMPRESS_LEVEL = 6
+_COMPRESS_LEVEL = 1
 
 
 def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
