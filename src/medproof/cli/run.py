@@ -1,0 +1,94 @@
+"""`medproof run`: answer the items of a data set under conditions and score the answers; resumes by itself."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medproof.cli.console import next_command, note, say
+from medproof.cli.options import (
+    AllowIdentified,
+    Data,
+    Device,
+    DryRun,
+    DtypeChoice,
+    Images,
+    Limit,
+    ModeChoice,
+    ModelName,
+    Seed,
+    Split,
+)
+
+
+def run(
+    model: ModelName,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder; an existing run is gone on with.")],
+    condition: Annotated[
+        list[str],
+        typer.Option(
+            "--condition", metavar="C", help="name or name(arg, key=value), as in pgd(linf,8/255,20); repeat."
+        ),
+    ],
+    mode: Annotated[ModeChoice, typer.Option("--mode", help="How the model is asked to answer.")] = "direct",
+    images: Images = None,
+    allow_identified: AllowIdentified = False,
+    batch_tokens: Annotated[
+        int | None, typer.Option("--batch-tokens", min=1, help="Tokens per batch; default: by device and memory.")
+    ] = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    split: Split = "test",
+    device: Device = "auto",
+    dtype: Annotated[DtypeChoice, typer.Option("--dtype", help="auto: bfloat16 on a GPU, else float32.")] = "auto",
+    dry_run: DryRun = False,
+) -> None:
+    """Answer the items of a data set under one or more conditions.
+
+    Running the same command again skips what is stored. Exit code 0 only when every item has its answer.
+    """
+    from medproof.cli.headline import show_headline
+    from medproof.cli.inputs import resolve_conditions, select
+    from medproof.cli.pipeline import Plan, execute, require_complete
+    from medproof.cli.progress import display
+    from medproof.datasets import load
+    from medproof.evaluation.images import check
+
+    conditions = resolve_conditions(condition)
+    everything = load(data, images_root=images, seed=seed)
+    selected = select(everything, split, limit, data)
+    check(selected, allow_identified=allow_identified)
+    if everything.quarantined:
+        first = everything.quarantined[0]
+        note(f"{len(everything.quarantined)} rows quarantined; the first: {first.where}: {first.reason}")
+    plan = Plan(
+        data=everything,
+        selected=selected,
+        conditions=tuple(conditions),
+        model_spec=model,
+        mode=mode,
+        split=split,
+        limit=limit,
+        seed=seed,
+        out=out,
+        batch_tokens=batch_tokens,
+    )
+    if dry_run:
+        for line in plan.lines():
+            say(line)
+        next_command(*(word for word in sys.argv[1:] if word != "--dry-run"))
+        return
+    from medproof.models import load as load_model
+    from medproof.runs.store import read_run
+
+    scored_model = load_model(model, device=device, dtype=dtype)
+    with display() as shown:
+        summary = execute(plan, scored_model, shown, allow_identified=allow_identified)
+    stored = read_run(out)
+    show_headline(stored)
+    next_command("report", out)
+    require_complete(summary, stored)
