@@ -14,7 +14,7 @@ MAX_LINES = 500
 
 # Floors from the ground; a package may import its own floor (no circles) and those below.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "seeds", "records"),
+    ("errors", "frozen", "seeds", "records"),
     ("images", "datasets", "scoring", "runs"),
     ("models", "bench", "report"),
     ("attacks", "smoothing"),
@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 HEAVY = {"torch", "transformers", "accelerate", "peft", "plotly", "duckdb", "pyarrow", "scipy"}
-NO_TORCH = ("records", "errors", "seeds", "datasets", "scoring", "runs", "report")
+NO_TORCH = ("records", "errors", "frozen", "seeds", "datasets", "scoring", "runs", "report")
 
 MODULES = sorted(path for path in SRC.rglob("*.py"))
 

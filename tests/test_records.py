@@ -1,7 +1,9 @@
 """The nouns: round trips, validation on the way in, immutability, canonical text."""
 
+import copy
 import importlib.util
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +271,25 @@ def test_schema_in_docs_is_current() -> None:
     stored = (ROOT / "docs" / "records.schema.json").read_text(encoding="utf-8")
     assert stored == script.schema_text(), "run make schema"
     assert set(json.loads(stored)) == set(json_schema())
+
+
+def test_mappings_inside_a_record_cannot_be_written_to() -> None:
+    one = item(facts={"region": "lung"})
+    for change in (
+        lambda: one.facts.__setitem__("region", "liver"),  # type: ignore[attr-defined]
+        lambda: one.facts.update(region="liver"),  # type: ignore[attr-defined]
+        lambda: one.facts.pop("region"),  # type: ignore[attr-defined]
+        lambda: one.facts.clear(),  # type: ignore[attr-defined]
+    ):
+        with pytest.raises(TypeError, match="immutable"):
+            change()
+    with pytest.raises(TypeError, match="immutable"):
+        item().facts["x"] = "y"  # type: ignore[index]
+    assert one.facts == {"region": "lung"}
+
+
+def test_records_can_be_hashed_copied_and_sent_to_another_process() -> None:
+    one = item(facts={"region": "lung"})
+    assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
+    assert hash(item(facts={"region": "lung"})) == hash(one)
+    assert len({one, item(facts={"region": "lung"}), item()}) == 2

@@ -1,7 +1,7 @@
 """The nouns: an Item is shown under a Condition, which makes a View; a model gives a Response;
 scoring reads it as an Outcome; a Certificate is a pure function of logged counts.
 
-Records are immutable and validated on the way in. This module imports nothing of ours but `errors`, and no torch.
+Records are immutable and validated on the way in. This module imports nothing of ours but `errors` and `frozen`, and no torch.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from medproof.errors import UserError
+from medproof.frozen import FrozenMap
 
 QuestionType = Literal[
     "Modality Recognition",
@@ -75,7 +76,7 @@ class Evidence(Record):
 
     boxes: tuple[Box, ...] = ()
     mask: str | None = None
-    mask_classes: Mapping[str, str] = Field(default_factory=dict)
+    mask_classes: FrozenMap[str] = Field(default_factory=dict, validate_default=True)
 
     @field_validator("mask")
     @classmethod
@@ -104,8 +105,9 @@ class Item(Record):
     answer: str
     evidence: Evidence | None = None
     parents: tuple[str, ...] = Field(default=(), description="ids of the items this one builds on")
-    facts: Mapping[str, str] = Field(
+    facts: FrozenMap[str] = Field(
         default_factory=dict,
+        validate_default=True,
         description="annotations a rationale may state: modality, region, finding, where, conclusion",
     )
     split: Split = "test"
@@ -170,7 +172,7 @@ class Condition(Record):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     args: tuple[str, ...] = ()
-    kwargs: Mapping[str, str] = Field(default_factory=dict)
+    kwargs: FrozenMap[str] = Field(default_factory=dict, validate_default=True)
     expected: Expected = "any"
     twin: str | None = Field(default=None, description="key of the control condition, where one exists")
 
@@ -271,7 +273,7 @@ class Response(Record):
     truncated: bool = False
     option_logprobs: tuple[float, ...] | None = None
     image_sha256: str = Field(description="pixels_sha256 of what the model saw")
-    info: Mapping[str, float] = Field(default_factory=dict)
+    info: FrozenMap[float] = Field(default_factory=dict, validate_default=True)
     error: str | None = None
     worker: str = ""
     seconds: float = 0.0
@@ -293,7 +295,7 @@ class Certificate(Record):
     """A statement of randomized smoothing. `radius` is L2, pixels in [0, 1] at grid resolution, rounded down."""
 
     item_id: str
-    counts: Mapping[str, int]
+    counts: FrozenMap[int]
     predicted: str | None
     radius: float = Field(ge=0)
     sigma: float = Field(gt=0)
