@@ -1,7 +1,7 @@
 """The nouns: an Item is shown under a Condition, which makes a View; a model gives a Response;
 scoring reads it as an Outcome; a Certificate is a pure function of logged counts.
 
-Records are immutable and validated on the way in. This module imports nothing of ours but `errors` and `frozen`, and no torch.
+Records are immutable and validated on the way in. This module imports only `errors` and `frozen` of ours, and no torch.
 """
 
 import hashlib
