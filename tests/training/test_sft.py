@@ -54,6 +54,20 @@ def test_two_plus_resume_plus_two_is_four(kind: str, request: pytest.FixtureRequ
     assert [json.loads(row)["step"] for row in rows[0].splitlines()] == [1, 2, 3, 4]
 
 
+def test_steps_after_the_last_checkpoint_are_logged_once(recipe: Recipe, tmp_path: Path) -> None:
+    """A run killed behind its checkpoint has logged steps that it takes again."""
+
+    def stop(progress: sft.TrainProgress) -> None:
+        if progress.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path, device="cpu", progress=stop)
+    train(recipe, tmp_path, device="cpu", resume=True)
+    rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [1, 2, 3, 4]
+
+
 def test_training_again_gives_the_same_weights(recipe: Recipe, tmp_path: Path) -> None:
     assert_same_weights(train(recipe, tmp_path / "a", device="cpu"), train(recipe, tmp_path / "b", device="cpu"))
 

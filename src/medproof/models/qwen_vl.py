@@ -19,6 +19,7 @@ from medproof.models.attention import use_grouped_vision_attention
 from medproof.models.batch import Row, pad_rows, positions
 from medproof.models.chat import AnswerSlot, Chat
 from medproof.models.encode_once import encode_once
+from medproof.models.patch_embed import use_linear_patch_embedding
 from medproof.models.prompts import ANSWER_OPEN
 from medproof.models.protocol import Objective, Reply
 from medproof.models.sampling import SeededSampler
@@ -33,6 +34,7 @@ class QwenVL:
         self, net: PreTrainedModel, chat: Chat, grid: Grid, image_processor: Any, name: str, max_new_tokens: int = 256
     ) -> None:
         use_grouped_vision_attention(net)
+        use_linear_patch_embedding(net)
         self.net = net.eval().requires_grad_(False)
         self.chat = chat
         self.name = name

@@ -21,6 +21,7 @@ from medproof.models import nano
 from medproof.models.attention import use_grouped_vision_attention
 from medproof.models.chat import Chat
 from medproof.models.loading import load_net, load_processor
+from medproof.models.patch_embed import use_linear_patch_embedding
 from medproof.models.prompts import question_text, target_text
 from medproof.records import Item
 from medproof.seeds import derive_seed
@@ -53,6 +54,7 @@ def set_up(recipe: Recipe, device: torch.device) -> Setup:
         raise UserError("no training items are left after the recipe's filters: widen data.* in the recipe")
     net, chat, grid, processor = _model(recipe, source)
     use_grouped_vision_attention(net)
+    use_linear_patch_embedding(net)
     if recipe.model.gradient_checkpointing:
         net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if recipe.model.lora is not None:

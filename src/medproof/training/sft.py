@@ -25,6 +25,8 @@ from medproof.training.recipe import OptimSection, Recipe
 from medproof.training.setup import Setup, set_up
 from medproof.training.targets import TargetBatch, collate
 
+METRICS = "metrics.jsonl"
+
 
 class TrainingError(Exception):
     """Training cannot go on; the last complete checkpoint is kept."""
@@ -90,6 +92,8 @@ def train(
     module, optimizer = accelerator.prepare(module, optimizer)
     checkpoints = Checkpoints(out / "checkpoints", recipe.checkpoint.keep_last)
     first = _resume(accelerator, checkpoints, recipe) if resume else 0
+    if accelerator.is_main_process:
+        _keep_metrics(out / METRICS, first)
     if recipe.trackers:
         accelerator.init_trackers(recipe.name, config=_flat(recipe.model_dump(mode="json")))
     module.train()
@@ -192,8 +196,14 @@ def _resume(accelerator: Accelerator, checkpoints: Checkpoints, recipe: Recipe) 
 def _log(accelerator: Accelerator, out: Path, row: dict[str, float]) -> None:
     accelerator.log({k: v for k, v in row.items() if k != "step"}, step=int(row["step"]))
     if accelerator.is_main_process:
-        with open(out / "metrics.jsonl", "a", encoding="utf-8") as file:
+        with open(out / METRICS, "a", encoding="utf-8") as file:
             file.write(json.dumps(row, sort_keys=True) + "\n")
+
+
+def _keep_metrics(path: Path, steps: int) -> None:
+    """Drop what was logged after the checkpoint that training goes on from, and what an earlier run left."""
+    rows = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+    path.write_text("".join(rows[:steps]), encoding="utf-8")
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
