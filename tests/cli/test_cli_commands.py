@@ -11,7 +11,7 @@ from cli_fakes import Cli, FakeModel
 
 from medproof import __version__
 from medproof.cli import machine, model_checks
-from medproof.cli.demo import DEMO_CONDITIONS
+from medproof.cli.demo import ACTS, Act
 from medproof.conditions import needs_attack, resolve
 
 COMMANDS = ("demo", "audit", "train", "run", "report", "doctor")
@@ -67,32 +67,33 @@ def test_report_with_audit_section(cli: Cli, data: Path, fake_model: FakeModel) 
 def test_demo_dry_run(cli: Cli) -> None:
     ran = cli("demo", "--dry-run", "--limit", 5)
     assert ran.code == 0
-    assert ran.out.count("would answer 5 items") == 2
+    assert ran.out.count("would answer 5 items") == len(ACTS)
     assert not Path("demo").exists()
 
 
 def test_demo_conditions_are_canonical_and_hold_a_control() -> None:
     """The report needs clean and blank beside every attack: RA is never shown without RA*."""
-    for texts in DEMO_CONDITIONS.values():
-        conditions = [resolve(text) for text in texts]
-        assert [condition.key for condition in conditions] == list(texts)
-        assert {"clean", "blank"} <= set(texts)
+    for act in ACTS:
+        conditions = [resolve(text) for text in act.conditions]
+        assert [condition.key for condition in conditions] == list(act.conditions)
+        assert {"clean", "blank", "shuffled"} <= set(act.conditions)
         assert any(needs_attack(condition) for condition in conditions)
 
 
 def test_demo_tells_the_whole_story_and_resumes(
     cli: Cli, fake_model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("medproof.cli.demo.DEMO_CONDITIONS", {"direct": ("clean", "blank"), "think": ("clean",)})
+    acts = (Act("direct", "direct", None, ("clean", "blank")), Act("think", "think", 2, ("clean",)))
+    monkeypatch.setattr("medproof.cli.demo.ACTS", acts)
     first = cli("demo", "--limit", 4)
     assert first.code == 0, first.err
-    assert len(fake_model.answered) == 12
+    assert len(fake_model.answered) == 10
     numbers = json.loads(Path("demo/report.json").read_text(encoding="utf-8"))
     assert [run["mode"] for run in numbers["runs"]] == ["direct", "think"]
     assert numbers["audit"] == json.loads(Path("demo/audit.json").read_text(encoding="utf-8"))
     page = Path("demo/report.html").read_bytes()
     assert cli("demo", "--limit", 4).code == 0
-    assert len(fake_model.answered) == 12
+    assert len(fake_model.answered) == 10
     assert Path("demo/report.html").read_bytes() == page
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,19 +16,29 @@ if TYPE_CHECKING:
 
 DEMO_MODEL = "nano"
 DEMO_DATA = "sample"
-DEMO_CONDITIONS: dict[ModeChoice, tuple[str, ...]] = {
-    "direct": (
-        "clean",
-        "blank",
-        "shuffled",
-        "random_sign(8/255)",
-        "pgd(linf,2/255,20)",
-        "pgd(linf,4/255,20)",
-        "pgd(linf,8/255,20)",
+
+
+@dataclass(frozen=True)
+class Act:
+    """One run of the demo: a prompt, conditions, and how many items (None: the whole test split)."""
+
+    name: str
+    mode: ModeChoice
+    items: int | None
+    conditions: tuple[str, ...]
+
+
+ACTS = (
+    Act("direct", "direct", None, ("clean", "blank", "shuffled", "random_sign(8/255)", "pgd(linf,8/255,20)")),
+    Act(
+        "sweep",
+        "direct",
+        96,
+        ("clean", "blank", "shuffled", "pgd(linf,1/255,20)", "pgd(linf,2/255,20)", "pgd(linf,4/255,20)"),
     ),
-    "think": ("clean", "blank", "pgd(linf,8/255,20)"),
-}
-"""What the demo answers, by prompt. It has to fit into minutes on two cores."""
+    Act("think", "think", 96, ("clean", "blank", "shuffled", "random_sign(8/255)", "pgd(linf,8/255,20)")),
+)
+"""What the demo answers. To fit into minutes on two cores, the costlier acts take a fixed share of the items."""
 
 
 def demo(
@@ -72,25 +83,25 @@ def demo(
     next_command("run", "--model", DEMO_MODEL, "--data", "YOUR_DATA", "--condition", "clean", "--out", "runs/first")
 
 
-def make_plans(out: Path, limit: int | None, seed: int) -> list[Plan]:
-    """One plan per prompt, on the test split of the built-in images."""
+def make_plans(out: Path, most: int | None, seed: int) -> list[Plan]:
+    """One plan per act, on the test split of the built-in images; at most `most` items each."""
     from medproof.cli.inputs import resolve_conditions, select
     from medproof.cli.pipeline import Plan
     from medproof.datasets import load
 
     data = load(DEMO_DATA, seed=seed)
-    selected = select(data, "test", limit, DEMO_DATA)
     return [
         Plan(
             data=data,
-            selected=selected,
-            conditions=tuple(resolve_conditions(texts)),
+            selected=select(data, "test", limit, DEMO_DATA),
+            conditions=tuple(resolve_conditions(act.conditions)),
             model_spec=DEMO_MODEL,
-            mode=mode,
+            mode=act.mode,
             split="test",
             limit=limit,
             seed=seed,
-            out=out / "runs" / mode,
+            out=out / "runs" / act.name,
         )
-        for mode, texts in DEMO_CONDITIONS.items()
+        for act in ACTS
+        for limit in [min((n for n in (most, act.items) if n is not None), default=None)]
     ]
