@@ -4,12 +4,11 @@
 """
 
 from collections.abc import Sequence
-from fractions import Fraction
 
 from medproof.conditions.context import Context
 from medproof.conditions.controls import clean
 from medproof.conditions.kind import Arguments, Kind, Parameter
-from medproof.conditions.parameters import choice, count, eps_by_norm, grey_levels
+from medproof.conditions.parameters import choice, count, eps_by_norm
 from medproof.records import Condition, View
 
 _NORMS = ("linf", "l2")
@@ -26,13 +25,6 @@ def pgd(views: Sequence[View], condition: Condition, given: Arguments, context: 
 def random_twin(given: Arguments) -> str:
     """The random noise that an attack of this norm and eps has to beat."""
     return f"random_sign({given['eps']})" if given["norm"] == "linf" else f"random_l2({given['eps']})"
-
-
-def budget(given: Arguments) -> dict[str, float]:
-    """eps as the report shows it: `eps_255` in grey levels for linf, `eps_l2` in [0, 1] pixels for l2."""
-    if given["norm"] == "linf":
-        return {"eps_255": float(grey_levels(given["eps"]))}
-    return {"eps_l2": float(Fraction(given["eps"]))}
 
 
 KINDS = (

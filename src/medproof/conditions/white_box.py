@@ -17,9 +17,8 @@ from torch import Tensor
 
 from medproof.attacks import AttackResult, OptionScore, ThreatModel, pgd
 from medproof.attacks.threat import Norm
-from medproof.conditions.adversarial import budget
 from medproof.conditions.context import Context
-from medproof.conditions.distances import distances
+from medproof.conditions.distances import budget, distances
 from medproof.conditions.kind import Arguments
 from medproof.conditions.registry import check_model
 from medproof.images.preprocess import to_float, to_uint8
