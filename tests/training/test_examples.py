@@ -51,15 +51,18 @@ def test_an_epoch_shows_every_item_once() -> None:
 
 
 def test_weights_repeat_and_drop_question_types() -> None:
-    s = stream(weights={"Disease Diagnosis": 2.0, "Modality Recognition": 0.0})
+    s = stream(curriculum=[{"weights": {"Disease Diagnosis": 2.0, "Modality Recognition": 0.0}}])
     seen = [e.item.id for step in range(4) for e in s.batch(step)]
     assert sorted(seen) == sorted([i.id for i in ITEMS[:10]] * 2)
 
 
-def test_weights_wait_for_their_epoch() -> None:
-    s = stream(weights={"Modality Recognition": 0.0}, weights_from_epoch=1)
-    first, second = ({e.item.id for step in steps for e in s.batch(step)} for steps in (range(4), range(4, 8)))
-    assert first == {i.id for i in ITEMS}
+def test_phases_wait_for_their_epoch() -> None:
+    s = stream(
+        curriculum=[{"from_epoch": 1, "weights": {"Modality Recognition": 0.0}}, {"from_epoch": 2, "weights": {}}]
+    )
+    steps = (range(4), range(4, 8), range(8, 12))
+    first, second, third = ({e.item.id for step in epoch for e in s.batch(step)} for epoch in steps)
+    assert first == third == {i.id for i in ITEMS}
     assert second == {i.id for i in ITEMS[:10]}
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from medproof import models
 from medproof.errors import UserError
 from medproof.training import sft
-from medproof.training.recipe import Recipe
+from medproof.training.recipe import OptimSection, Recipe
 from medproof.training.sft import TrainingError, train
 
 
@@ -139,6 +139,20 @@ def test_full_disk_keeps_the_older_checkpoint(recipe: Recipe, tmp_path: Path, mo
     with pytest.raises(UserError, match="step-000002"):
         train(recipe, tmp_path, device="cpu")
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["step-000002"]
+
+
+def test_learning_rate_warms_up_falls_and_restarts() -> None:
+    optim = OptimSection.model_validate(
+        {"lr": 1.0, "warmup_steps": 10, "steps": 200, "restarts": [{"step": 110, "lr": 0.5}], "min_lr_ratio": 0.1}
+    )
+    rates = [sft.learning_rate(optim, step) for step in range(200)]
+    assert rates[:10] == [pytest.approx((i + 1) / 10) for i in range(10)]
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[60] == pytest.approx(0.55)
+    assert rates[109] == pytest.approx(0.1, abs=1e-3)
+    assert rates[110] == pytest.approx(0.5)
+    assert rates[199] == pytest.approx(0.05, abs=1e-3)
+    assert rates[10:110] == sorted(rates[10:110], reverse=True)
 
 
 def test_only_the_last_checkpoints_are_kept(recipe: Recipe, tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ class ExampleStream:
     """Endless epochs over the training items.
 
     epoch_items: epoch -> items (wording and options may differ by epoch); load: item -> decoded uint8 (H, W, 3).
-    From epoch `data.weights_from_epoch` on, items come up in proportion to the weight of their question type. Every
-    epoch has as many draws as epoch 0 has items, so that step -> epoch is arithmetic.
+    Items come up in proportion to the weight that `data.curriculum` gives their question type. Every epoch has as many
+    draws as epoch 0 has items, so that step -> epoch is arithmetic.
     """
 
     def __init__(
@@ -65,8 +65,7 @@ class ExampleStream:
         """Indices of the epoch's items in seeded order, each as often as its weight says; a fraction is a chance."""
         draw = rng(self._recipe.seed, "", f"epoch:{epoch}")
         items = self._epoch_items(epoch)
-        data = self._recipe.data
-        weights = data.weights if epoch >= data.weights_from_epoch else {}
+        weights = self._recipe.data.weights(epoch)
         weight = np.array([weights.get(item.question_type, 1.0) for item in items])
         copies = np.floor(weight + draw.random(len(items))).astype(np.int64)
         return draw.permutation(np.repeat(np.arange(len(items)), copies))

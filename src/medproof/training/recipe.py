@@ -51,9 +51,22 @@ class Augment(Section):
     flip: bool = False
 
 
+class Phase(Section):
+    """From epoch `from_epoch` on, items come up in proportion to the weight of their question type (1 by default)."""
+
+    from_epoch: int = Field(default=0, ge=0)
+    weights: dict[QuestionType, float] = {}
+
+    @model_validator(mode="after")
+    def _not_negative(self) -> Phase:
+        if any(w < 0 for w in self.weights.values()):
+            raise ValueError("weights are 0 or more")
+        return self
+
+
 class DataSection(Section):
-    """What it is trained on. `fresh_options` redraws wording, distractors and their order every epoch; from
-    epoch `weights_from_epoch` on, items come up in proportion to the weight of their question type (1 by default)."""
+    """What it is trained on. `fresh_options` redraws wording, distractors and their order every epoch; of the
+    `curriculum` the last phase that has begun counts."""
 
     train: str = "sample"
     images: str | None = None
@@ -61,8 +74,7 @@ class DataSection(Section):
     modalities: tuple[str, ...] | None = None
     question_types: tuple[QuestionType, ...] | None = None
     modes: dict[Mode, float] = {"direct": 1.0}
-    weights: dict[QuestionType, float] = {}
-    weights_from_epoch: int = Field(default=0, ge=0)
+    curriculum: tuple[Phase, ...] = ()
     fresh_options: bool = True
     augment: Augment = Augment()
 
@@ -70,13 +82,23 @@ class DataSection(Section):
     def _modes_weigh_something(self) -> DataSection:
         if any(w < 0 for w in self.modes.values()) or sum(self.modes.values()) <= 0:
             raise ValueError("modes needs at least one positive weight, as in {direct: 1.0}")
-        if any(w < 0 for w in self.weights.values()):
-            raise ValueError("weights are 0 or more")
         return self
+
+    def weights(self, epoch: int) -> dict[QuestionType, float]:
+        """Weights of question types in `epoch`; empty for all alike."""
+        begun = [phase for phase in self.curriculum if phase.from_epoch <= epoch]
+        return max(begun, key=lambda phase: phase.from_epoch).weights if begun else {}
+
+
+class Restart(Section):
+    """At step `step` the cosine begins anew, from `lr`."""
+
+    step: int = Field(ge=1)
+    lr: float = Field(gt=0)
 
 
 class OptimSection(Section):
-    """AdamW with linear warm-up and cosine decay to `min_lr_ratio` of `lr`."""
+    """AdamW with linear warm-up and cosine decay to `min_lr_ratio` of `lr`, begun anew at every restart."""
 
     lr: float = Field(default=4e-4, gt=0)
     min_lr_ratio: float = Field(default=0.0, ge=0, le=1)
@@ -85,6 +107,7 @@ class OptimSection(Section):
     betas: tuple[float, float] = (0.9, 0.98)
     max_grad_norm: float = Field(default=1.0, gt=0)
     steps: int = Field(default=1500, ge=1)
+    restarts: tuple[Restart, ...] = ()
     batch_size: int = Field(default=64, ge=1, description="examples per optimizer step, over all processes")
     accumulation: int = Field(default=1, ge=1, description="micro-batches per optimizer step and process")
 

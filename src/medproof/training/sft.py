@@ -133,12 +133,15 @@ def make_optimizer(module: nn.Module, optim: OptimSection) -> torch.optim.AdamW:
 
 
 def learning_rate(optim: OptimSection, step: int) -> float:
-    """Linear warm-up, then cosine from `lr` to `min_lr_ratio * lr`; a pure function of the step (from 0)."""
+    """Linear warm-up, then cosine from `lr` to `min_lr_ratio * lr`, anew at restarts; a pure function of the step."""
     if step < optim.warmup_steps:
         return optim.lr * (step + 1) / optim.warmup_steps
-    done = (step - optim.warmup_steps) / max(1, optim.steps - optim.warmup_steps)
+    begins = [(optim.warmup_steps, optim.lr), *sorted((r.step, r.lr) for r in optim.restarts)]
+    first, peak = [begin for begin in begins if begin[0] <= step][-1]
+    last = min((begin for begin, _ in begins if begin > step), default=optim.steps)
+    done = (step - first) / max(1, last - first)
     low = optim.min_lr_ratio
-    return optim.lr * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done)))
+    return peak * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def _step(
