@@ -16,7 +16,7 @@ def findings(report: AuditReport) -> tuple[str, ...]:
         _cue("always the same letter answers", report.letter_prior),
         _cue("the longest option answers", report.longest_option),
         _cue("the only option with a full stop answers", report.full_stop),
-        _cue("leaving out options never right in training answers", report.never_correct),
+        _cue(_given("leaving out options never right in training answers", report), report.never_correct),
         _images(report),
         _patients(report),
         _source(report),
@@ -33,6 +33,11 @@ def _text_prior(report: AuditReport) -> tuple[str | None, ...]:
         _cue("option counts, given the modality, answer", report.text_prior),
         _cue("option counts, pooled over modalities, answer", report.text_prior_pooled),
     )
+
+
+def _given(what: str, report: AuditReport) -> str:
+    """Tables are kept per modality; over several of them that is more than the question alone tells."""
+    return what if len(report.modalities) == 1 else f"given the modality, {what}"
 
 
 def _cue(what: str, cue: Cue) -> str | None:
