@@ -78,6 +78,7 @@ def execute(plan: Plan, model: Model, shown: Display, *, allow_identified: bool 
         command=shlex.join(["medproof", *sys.argv[1:]]),
         text_prior=text_prior_of(plan.data, plan.selected),
     )
+    meta["name"] = plan.out.resolve().name
 
     def advance(progress: Progress) -> None:
         shown.update(f"{plan.mode}: {progress.condition}", progress.done, progress.total)
