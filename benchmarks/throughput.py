@@ -31,6 +31,8 @@ from medproof.datasets.load import load
 from medproof.evaluation.images import ImageLoader
 from medproof.evaluation.provenance import hardware, versions
 from medproof.images.preprocess import patchify, to_float
+from medproof.models.attention import NAME as GROUPED
+from medproof.models.patch_embed import PatchProjection
 from medproof.models.qwen_vl import QwenVL
 from medproof.records import View
 
@@ -70,6 +72,8 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     """One variant: units per second (views, or image-steps for pgd) after a warm-up, and peak memory in MiB."""
     kind, who = args.variant.split()
     model = _random_qwen2_vl(args) if args.random_qwen2_vl else models.load(args.model, device=args.device)
+    if who == "plain":
+        _undo_our_speed_ups(model)
     data = load(args.data, split="test", limit=args.limit if kind != "pgd" else max(8, args.limit // 4))
     views = _views(model, data, args)
     work = VARIANT[kind, who]
@@ -155,6 +159,16 @@ VARIANT: dict[tuple[str, str], Callable[[QwenVL, list[View], Dataset, argparse.N
     ("pgd", "ours"): pgd_ours,
     ("pgd", "plain"): pgd_plain,
 }
+
+
+def _undo_our_speed_ups(model: QwenVL) -> None:
+    """The network as transformers made it: attention image by image, the patch embedding as a convolution."""
+    for module in model.net.modules():
+        if isinstance(module, PatchProjection):
+            module.__class__ = torch.nn.Conv3d
+        config = getattr(module, "config", None)
+        if getattr(config, "_attn_implementation", None) == GROUPED:
+            config._attn_implementation = "sdpa"
 
 
 def _plain_inputs(model: QwenVL, view: View) -> dict[str, Any]:
