@@ -33,10 +33,10 @@ ACTS = (
     Act(
         "sweep",
         "direct",
-        96,
+        160,
         ("clean", "blank", "shuffled", "pgd(linf,1/255,20)", "pgd(linf,2/255,20)", "pgd(linf,4/255,20)"),
     ),
-    Act("think", "think", 96, ("clean", "blank", "shuffled", "random_sign(8/255)", "pgd(linf,8/255,20)")),
+    Act("think", "think", 160, ("clean", "blank", "shuffled", "random_sign(8/255)", "pgd(linf,8/255,20)")),
 )
 """What the demo answers. To fit into minutes on two cores, the costlier acts take a fixed share of the items."""
 
