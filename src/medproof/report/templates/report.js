@@ -81,7 +81,7 @@
     return el("img", { class: "thumb", alt: "", loading: "lazy", decoding: "async", src: dataUri(found), width: 88, height: 88 });
   }
   function card(entry) {
-    const rows = entry.runs.map((run, index) => {
+    const rows = entry.runs.map((run, index) => [run, index]).filter(([run]) => book.conditions.some(({ key }) => run[key])).map(([run, index]) => {
       const row = el("div", {}, several ? el("span", { class: "who", text: book.runs[index] }) : null);
       for (const { key, label, short } of book.conditions) {
         const cell = run[key];
@@ -302,7 +302,10 @@
   }
   function step(by) {
     const next = shown[shown.indexOf(opened) + by];
-    if (opened && shown.includes(opened) && next) location.replace("#case=" + encodeURIComponent(next.id));
+    if (!opened || !shown.includes(opened) || !next) return;
+    /* At once, and not by the hashchange event: two quick presses are two steps. */
+    history.replaceState(null, "", "#case=" + encodeURIComponent(next.id));
+    open(next);
   }
   function fromHash() {
     let id = null;
