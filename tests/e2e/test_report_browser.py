@@ -210,7 +210,7 @@ def test_deep_link_and_history(chromium: Any, report: Path) -> None:
 def test_nasty_text_is_shown_and_does_nothing(desktop: Tab) -> None:
     page = desktop.page
     page.fill("#f-text", "image 0 show")
-    assert "<script>alert(1)</script><img src=x onerror=alert(2)>" in page.locator("#case-list .q").first.inner_text()
+    assert "<script>alert(1)</script><img src=x onerror=alert(2)>" in page.locator("#case-list .q").first.text_content()
     page.locator("#case-list a").first.click()
     assert "<script>alert(1)</script>" in page.locator("#case-body .question").inner_text()
     assert page.locator("#case-body script, #case-body b").count() == 0
