@@ -29,17 +29,7 @@ def test_two_processes_are_one(recipe: Recipe, tmp_path: Path) -> None:
     path, script = tmp_path / "recipe.yaml", tmp_path / "script.py"
     path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")), encoding="utf-8")
     script.write_text(SCRIPT, encoding="utf-8")
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*launch, str(script), str(path), str(tmp_path / "two")],
         env=os.environ | {"OMP_NUM_THREADS": "1"},

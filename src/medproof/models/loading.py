@@ -57,6 +57,7 @@ def load_processor(spec: str) -> tuple[Chat, Grid, Any]:
 
 def save_folder(folder: Path, net: PreTrainedModel, tokenizer: Any, processor: dict[str, Any]) -> None:
     """A folder that plain transformers loads: weights (safetensors), config, tokenizer, image processor parameters."""
+    transformers_logging.disable_progress_bar()
     folder.mkdir(parents=True, exist_ok=True)
     net.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ class Checkpoints:
             if accelerator.is_main_process and partial.exists():
                 shutil.rmtree(partial)
             accelerator.wait_for_everyone()
+            # It would warn at every save that tied weights are stored once.
+            logging.getLogger("accelerate.utils.other").setLevel(logging.ERROR)
             accelerator.save_state(str(partial))
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
