@@ -185,6 +185,14 @@ def test_trackers_write_their_logs(recipe: Recipe, tmp_path: Path) -> None:
     assert list((tmp_path / "logs").rglob("events.out.tfevents*"))
 
 
+def test_a_tracker_that_is_not_installed_is_one_line(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install wandb"):
+        train(changed(recipe, trackers=["wandb"]), tmp_path, device="cpu")
+
+
 def test_an_unknown_start_is_one_line(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not found"):
         train(changed(recipe, model={"init": "./nowhere"}), tmp_path, device="cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import time
@@ -16,6 +17,7 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, set_seed
 from torch import nn
 
+from medproof.errors import UserError
 from medproof.models.batch import positions
 from medproof.models.loading import save_folder
 from medproof.training.checkpoint import Checkpoints
@@ -76,8 +78,12 @@ def train(
     """Run a recipe; returns the folder of the final model.
 
     `stop_at`: leave after that many steps with a checkpoint (what an interruption does, on purpose).
-    Raises TrainingError when the loss stops being finite, naming the step and the items of the batch.
+    Raises TrainingError when the loss stops being finite, naming the step and the items of the batch; UserError for
+    what the recipe asks for and this machine lacks.
     """
+    for tracker in recipe.trackers:
+        if importlib.util.find_spec(tracker) is None:
+            raise UserError(f"tracker {tracker!r} is not installed: pip install {tracker}, or take it out of trackers")
     accelerator = Accelerator(
         cpu=device == "cpu",
         mixed_precision=recipe.mixed_precision,
