@@ -5,7 +5,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -106,11 +105,17 @@ def test_a_worker_takes_over_what_a_killed_one_had_claimed(
     run = tmp_path / "run"
     slow = start(dataset, run, delay=60)
     wait_for_calls(run, slow, 1)
-    killer = threading.Timer(0.3, slow.kill)
-    killer.start()
-    summary = run_fake(FakeModel(delay=0.01), dataset, run)
-    killer.join()
-    slow.communicate()
+    batches = 0
+
+    def kill_at_the_third_batch(views: object) -> None:
+        nonlocal batches
+        batches += 1
+        if batches == 3:
+            slow.kill()
+            slow.communicate()
+
+    summary = run_fake(FakeModel(fault=kill_at_the_third_batch), dataset, run)
+    assert batches >= 3
     assert summary.complete
     assert answers(run) == undisturbed
 
