@@ -1,13 +1,26 @@
 """PGD on a small network trained here: stronger with eps, stronger than noise, and not fooled into fooling itself."""
 
 from fractions import Fraction
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from medproof.attacks import ThreatModel, pgd, to_images
+from medproof.attacks import (
+    ClassifierScore,
+    SmoothedScore,
+    ThreatModel,
+    apgd,
+    fgsm,
+    pgd,
+    random_noise,
+    square,
+    targeted,
+    to_images,
+)
+from medproof.attacks.targeted import closest_first
 
 CLASSES = 4
 COUNT = 32
@@ -89,3 +102,63 @@ def test_a_gradient_masked_model_looks_robust_and_is_flagged(net):
     masked = attack(Masked(), 16)
     assert (masked.zero_gradients == 20).all()
     assert masked.success.sum() < attack(net, 16).success.sum()
+
+
+def strengths(model, threat, count=12):
+    """Successes and mean margin of each attack at the same eps."""
+    images, labels = shapes_like_digits(count, 2)
+    score, seeds, clean = ClassifierScore(model, labels), range(count), list(images)
+    order = closest_first(model(images), labels)
+
+    def to_rank(rank):
+        return ClassifierScore(model, labels, targets=order[:, rank])
+
+    results = {
+        "noise": random_noise(score, clean, threat, draws=5, seeds=seeds),
+        "square": square(score, clean, threat, queries=80, seeds=seeds, enough=float("inf")),
+        "fgsm": fgsm(score, clean, threat),
+        "pgd": pgd(score, clean, threat, steps=20, seeds=seeds),
+        "apgd": apgd(score, clean, threat, steps=20, seeds=seeds),
+        "targeted": targeted(
+            to_rank, [CLASSES - 1] * count, partial(pgd, steps=20, restarts=1), clean, threat, seeds=seeds
+        ),
+    }
+    return {name: (int(r.success.sum()), float(r.loss.mean())) for name, r in results.items()}
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("linf", Fraction(10, 255)), ("l2", Fraction(2, 5))])
+def test_stronger_searches_find_more(net, norm, eps):
+    found = strengths(net, ThreatModel(norm, eps))
+    names = ("noise", "square", "fgsm", "targeted")
+    assert [found[name] for name in names] == sorted(found[name] for name in names)
+    assert found["noise"][1] < found["square"][1] - 0.3
+    assert found["square"][1] < found["fgsm"][1] - 0.1
+    assert found["noise"][0] < found["pgd"][0]
+    # The net is nearly linear, where one step is almost all; from a random start PGD may follow another wrong class.
+    assert found["fgsm"][1] <= found["pgd"][1] + 0.05
+    assert found["pgd"][0] <= found["apgd"][0] <= found["targeted"][0]
+    assert found["apgd"][1] >= found["pgd"][1] - 0.01
+
+
+def test_a_smoothed_model_is_attacked_through_its_noise(net):
+    """A net whose gradient is shattered and that votes under noise: through the noise it is as weak as it is."""
+
+    def shattered(x):
+        return net(x + 0.02 * torch.sin(3000 * x))
+
+    count = 12
+    images, labels = shapes_like_digits(count, 2)
+    threat = ThreatModel("linf", Fraction(10, 255))
+    inner = ClassifierScore(shattered, labels)
+    through = pgd(
+        SmoothedScore(inner, sigma=0.05, draws=8, seeds=range(count)),
+        list(images),
+        threat,
+        steps=15,
+        seeds=range(count),
+    )
+    past = pgd(inner, list(images), threat, steps=15, seeds=range(count))
+    judge = SmoothedScore(inner, sigma=0.05, draws=100, seeds=range(100, 100 + count))
+    with torch.no_grad():
+        margins = [float(judge(result.images, range(count))[0].mean()) for result in (through, past)]
+    assert margins[0] > margins[1]

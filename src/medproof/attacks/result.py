@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from medproof.attacks.objective import Score
+
 
 @dataclass(frozen=True, eq=False)
 class AttackResult:
@@ -52,6 +54,34 @@ class Tracker:
             self.images[index] = image.detach().clone()
             self.loss[index] = loss
             self.success[index] = adversarial
+
+    def ask(self, score: Score, pixels: Sequence[Tensor], indices: Sequence[int]) -> Tensor:
+        """Show the score 8-bit images of the examples `indices`, count and offer them. Returns the loss, (n,).
+
+        Raises ValueError if loss or verdicts of the score are not (n,).
+        """
+        loss, adversarial = score(pixels, indices)
+        if loss.shape != (len(indices),) or adversarial.shape != (len(indices),):
+            raise ValueError(f"the score of {len(indices)} images has shapes {loss.shape} and {adversarial.shape}")
+        values, verdicts = loss.detach().float().tolist(), adversarial.tolist()
+        for i, image, value, verdict in zip(indices, pixels, values, verdicts):
+            self.forwards[i] += 1
+            self.offer(i, image, value, verdict)
+        return loss
+
+    def goes_on(self, index: int, enough: float) -> bool:
+        """Whether to search on: nothing broke, and not yet adversarial with a loss of at least `enough`."""
+        return not self.broken[index] and not (self.success[index] and self.loss[index] >= enough)
+
+    def merge(self, result: AttackResult, indices: Sequence[int]) -> None:
+        """Take in what another search did for the examples `indices`: its best image and its cost."""
+        for row, i in enumerate(indices):
+            self.offer(i, result.images[row], float(result.loss[row]), bool(result.success[row]))
+            self.forwards[i] += int(result.forwards[row])
+            self.backwards[i] += int(result.backwards[row])
+            self.restarts_used[i] += int(result.restarts_used[row])
+            self.zero_gradients[i] += int(result.zero_gradients[row])
+            self.broken[i] |= bool(result.broken[row])
 
     def survivors(self) -> list[int]:
         """Examples no attack has succeeded on, in order."""

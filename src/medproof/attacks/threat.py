@@ -54,18 +54,21 @@ class ThreatModel:
         """Whether the 8-bit `image` is one the attacker may show for `clean`."""
         return self.distance(image, clean) <= self.budget
 
-    def random_start(self, clean: Tensor, seed: int) -> Tensor:
+    def random_start(self, clean: Tensor, seed: int, allowed: Tensor | None = None) -> Tensor:
         """A uniform point of the ball around `clean` (3, H, W), clipped to [0, 1].
 
+        allowed: (H, W) bool, the pixels that may change; None: all.
         Drawn on the CPU, so one seed gives one start on every device.
         """
         generator = torch.Generator().manual_seed(seed)
         eps = float(self.eps)
+        free = clean.numel() if allowed is None else max(1, clean.shape[0] * int(allowed.sum()))
+        keep = 1 if allowed is None else allowed.cpu()
         if self.norm == "linf":
-            delta = (torch.rand(clean.shape, generator=generator) * 2 - 1) * eps
+            delta = (torch.rand(clean.shape, generator=generator) * 2 - 1) * eps * keep
         else:
-            delta = torch.randn(clean.shape, generator=generator)
-            radius = torch.rand((), generator=generator) ** (1 / clean.numel())
+            delta = torch.randn(clean.shape, generator=generator) * keep
+            radius = torch.rand((), generator=generator) ** (1 / free)
             delta *= eps * radius / delta.norm().clamp_min(torch.finfo(torch.float32).tiny)
         return (clean + delta.to(clean.device)).clamp(0, 1)
 
@@ -73,11 +76,7 @@ class ThreatModel:
         """Steepest ascent of unit norm for each example of (B, 3, H, W); zero where the gradient is zero."""
         if self.norm == "linf":
             return gradient.sign()
-        # Divide by the largest entry first: squares of tiny gradients would underflow.
-        largest = gradient.abs().amax(dim=(1, 2, 3), keepdim=True)
-        scaled = gradient / torch.where(largest > 0, largest, 1)
-        length = _norms(scaled)
-        return scaled / torch.where(length > 0, length, 1)
+        return unit(gradient)
 
     def project(self, images: Tensor, clean: Tensor) -> Tensor:
         """Bring float (B, 3, H, W) into the ball and into [0, 1].
@@ -105,11 +104,16 @@ class ThreatModel:
             wanted = levels(images, exact=False)
             return to_images(torch.minimum(torch.maximum(wanted, start - self.budget), start + self.budget))
         wanted = self.project(images, clean).double() * WHITE
-        return to_images(torch.stack([self._finish_l2(w, s) for w, s in zip(wanted, start)]))
+        return to_images(torch.stack([s + self.finish_delta(w - s) for w, s in zip(wanted, start)]))
 
-    def _finish_l2(self, wanted: Tensor, start: Tensor) -> Tensor:
-        """Levels (3, H, W) near float64 `wanted`, with sum (levels - start)^2 <= budget."""
-        delta = (wanted - start).flatten()
+    def finish_delta(self, wanted: Tensor) -> Tensor:
+        """The int32 levels near `wanted` (float64 levels of one example, for l2 in the ball up to float error).
+
+        In the ball exactly; where the image ends does not matter here.
+        """
+        if self.norm == "linf":
+            return wanted.round().clamp(-self.budget, self.budget).to(torch.int32)
+        delta = wanted.flatten()
         size = delta.abs().floor()
         left = self.budget - int(size.square().sum())
         while left < 0:  # float error of the projection: a few levels at most
@@ -121,7 +125,7 @@ class ThreatModel:
         price = (2 * size[order] + 1).cumsum(0)
         paid = order[(price <= left) & (lost[order] > _DUST)]
         size[paid] += 1
-        return start + (size * delta.sign()).to(start.dtype).reshape(start.shape)
+        return (size * delta.sign()).to(torch.int32).reshape(wanted.shape)
 
 
 def levels(images: Tensor, *, exact: bool = True) -> Tensor:
@@ -136,6 +140,15 @@ def levels(images: Tensor, *, exact: bool = True) -> Tensor:
 def to_images(grey: Tensor) -> Tensor:
     """Levels as float32 in [0, 1]."""
     return grey.to(torch.float32) / WHITE
+
+
+def unit(batch: Tensor) -> Tensor:
+    """Each example of (B, 3, H, W) scaled to L2 norm 1; zero stays zero."""
+    # Divide by the largest entry first: squares of tiny gradients would underflow.
+    largest = batch.abs().amax(dim=(1, 2, 3), keepdim=True)
+    scaled = batch / torch.where(largest > 0, largest, 1)
+    length = _norms(scaled)
+    return scaled / torch.where(length > 0, length, 1)
 
 
 def _norms(batch: Tensor) -> Tensor:
