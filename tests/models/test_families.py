@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,63 +9,13 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from medproof import models
-from medproof.images.grid import Grid
 from medproof.images.preprocess import to_float
+from medproof.models.loading import load_processor
 from medproof.models.qwen_vl import QwenVL
 from medproof.records import Decoding, View
+from tiny_families import SIZES, VISION, save_family
 
 MakeView = Callable[..., View]
-ROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]}
-TEXT = {
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "vocab_size": 2048,
-    "max_position_embeddings": 1024,
-    "tie_word_embeddings": True,
-    "rope_parameters": ROPE,
-}
-VISION: dict[str, dict[str, Any]] = {
-    "qwen2_vl": {"depth": 2, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 2},
-    "qwen2_5_vl": {
-        "depth": 3,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "out_hidden_size": 64,
-        "num_heads": 2,
-        "window_size": 56,
-        "fullatt_block_indexes": [1],
-    },
-    "qwen3_vl": {
-        "depth": 3,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "out_hidden_size": 64,
-        "num_heads": 2,
-        "patch_size": 16,
-        "num_position_embeddings": 256,
-        "deepstack_visual_indexes": [0, 1],
-    },
-}
-SIZES = {"qwen2_vl": [(112, 112), (84, 112)], "qwen2_5_vl": [(112, 112), (84, 112)], "qwen3_vl": [(96, 96), (64, 96)]}
-
-
-def build_config(family: str, ids: dict[str, int]) -> Any:
-    import transformers
-
-    name = {"qwen2_vl": "Qwen2VLConfig", "qwen2_5_vl": "Qwen2_5_VLConfig", "qwen3_vl": "Qwen3VLConfig"}[family]
-    return getattr(transformers, name)(
-        text_config={**TEXT, "eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"]},
-        vision_config=VISION[family],
-        image_token_id=ids["<|image_pad|>"],
-        video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"],
-        vision_end_token_id=ids["<|vision_end|>"],
-        tie_word_embeddings=True,
-    )
 
 
 @pytest.fixture(scope="module", params=sorted(VISION))
@@ -77,17 +26,9 @@ def family(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def folder(family: str, random_nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved random model of the family, with nano's tokenizer."""
-    from medproof.models import nano
-    from medproof.models.loading import load_processor, save_folder
-
     chat, _, _ = load_processor(str(random_nano))
-    ids = {token: int(chat.tokenizer.convert_tokens_to_ids(token)) for token in nano.SPECIAL}
-    torch.manual_seed(0)
-    net = AutoModelForImageTextToText.from_config(build_config(family, ids))
-    patch = 16 if family == "qwen3_vl" else 14
-    grid = Grid(patch_size=patch, min_pixels=(2 * patch) ** 2, max_pixels=(8 * patch) ** 2)
     path = tmp_path_factory.mktemp(family)
-    save_folder(path, net, chat.tokenizer, nano.processor_config(grid))
+    save_family(family, path, chat.tokenizer)
     return path
 
 
@@ -139,3 +80,23 @@ def test_greedy_text_is_batch_free(model: QwenVL, views: list[View]) -> None:
 
 def test_the_grid_is_read_from_the_folder(family: str, model: QwenVL) -> None:
     assert model.grid.factor == (32 if family == "qwen3_vl" else 28)
+
+
+def test_texts_and_visual_tokens_equal_plain_transformers(folder: Path, model: QwenVL, views: list[View]) -> None:
+    """Log-probability of a text from all logits of the whole row; tokens from the stock encoder, deep ones beside."""
+    net = AutoModelForImageTextToText.from_pretrained(folder, attn_implementation="eager").eval()
+    prefix, text = "<think>It is CT.</think>", "<answer>B</answer>"
+    for view in [view for view in views if view.image is not None]:
+        pixels, grid, _ = model._stock_pixels([view])
+        before = model._prompt(view) + model.chat.text_ids(prefix)
+        ids = torch.tensor([before + model.chat.text_ids(text)])
+        types = (ids == model.chat.image_token_id).long()
+        with torch.no_grad():
+            out = net(input_ids=ids, pixel_values=pixels, image_grid_thw=grid, mm_token_type_ids=types)
+            encoded = net.model.get_image_features(pixels, grid, return_dict=True)
+            (tokens,) = model.features([to_float(view.image)])
+            found = model.continuation_logprobs([to_float(view.image)], [view], [text], [prefix])
+        logps = out.logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
+        assert float(found) == pytest.approx(float(logps[len(before) - 1 :].sum()), abs=1e-4)
+        levels = [encoded.pooler_output, *(getattr(encoded, "deepstack_features", None) or [])]
+        torch.testing.assert_close(tokens, torch.cat([level[0] for level in levels], -1), atol=1e-4, rtol=1e-3)

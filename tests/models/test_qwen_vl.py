@@ -138,8 +138,90 @@ def test_margin_loss_is_the_margin_of_the_scores(model: QwenVL, mixed: list[View
     views = [v for v in mixed if v.image is not None]
     pixels = [to_float(v.image) for v in views if v.image is not None]
     losses = model.loss(pixels, views, "margin")
-    for loss, logp in zip(losses.tolist(), model.option_logprobs(views), strict=True):
+    letters = model.letter_logprobs(pixels, views)
+    for loss, logp, row in zip(losses.tolist(), model.option_logprobs(views), letters, strict=True):
         assert loss == pytest.approx(max(logp[1:]) - logp[0], abs=1e-5)
+        np.testing.assert_allclose(row.log_softmax(-1).tolist(), logp, atol=1e-5)
+
+
+def test_answer_loss_is_that_of_the_whole_text(model: QwenVL, make_view: MakeView) -> None:
+    views = [make_view((112, 112), 8), make_view((84, 112), 9)]
+    pixels = floats(views)
+    whole = model.continuation_logprobs(pixels, views, ["<answer>A</answer>"] * 2)
+    torch.testing.assert_close(model.loss(pixels, views, "answer"), -whole)
+    prefixes = ["<think>It is CT.</think><answer>", "<answer>"]
+    rest = model.continuation_logprobs(pixels, views, ["A</answer>"] * 2, prefixes)
+    torch.testing.assert_close(model.loss(pixels, views, "answer", prefixes), -rest)
+
+
+def test_log_probabilities_of_a_text_add_up_over_its_parts(model: QwenVL, make_view: MakeView) -> None:
+    """Whatever else is in the batch, and however long: p(ab | c) = p(a | c) p(b | ca)."""
+    views = [make_view((112, 112), 1), make_view((84, 112), 2), make_view((112, 112), 1)]
+    pixels = floats(views)
+    before = ["", "<think>It is CT.</think>", "<think>"]
+    first, second = ["<think>", "<answer>", "The image</think>"], ["It is CT.</think>", "A</answer>", "<answer>B"]
+    whole = model.continuation_logprobs(pixels, views, [a + b for a, b in zip(first, second)], before)
+    head = model.continuation_logprobs(pixels, views, first, before)
+    tail = model.continuation_logprobs(pixels, views, second, [a + b for a, b in zip(before, first)])
+    torch.testing.assert_close(whole, head + tail, atol=2e-5, rtol=0)
+    for i in range(3):
+        alone = model.continuation_logprobs([pixels[i]], [views[i]], [first[i]], [before[i]])
+        torch.testing.assert_close(alone[0], head[i], atol=2e-5, rtol=0)
+
+
+def test_one_token_of_a_text_is_the_letter_at_the_slot(model: QwenVL, make_view: MakeView) -> None:
+    view = make_view((112, 112), 3)
+    (row,) = model.letter_logprobs(floats([view]), [view])
+    texts = model.continuation_logprobs(floats([view]) * 4, [view] * 4, list("ABCD"), ["<answer>"] * 4)
+    torch.testing.assert_close(texts, row, atol=1e-5, rtol=0)
+
+
+def test_an_empty_text_is_refused(model: QwenVL, make_view: MakeView) -> None:
+    view = make_view((112, 112), 3)
+    with pytest.raises(ValueError, match="empty text"):
+        model.continuation_logprobs(floats([view]), [view], [""])
+
+
+def test_views_that_share_a_tensor_share_its_encoding(
+    model: QwenVL, make_view: MakeView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = encoded_images(model, monkeypatch)
+    views = [make_view((112, 112), 1), make_view((84, 112), 2)]
+    one, two = (image.requires_grad_() for image in floats(views))
+    prefixes = ["<answer>", "<think>It is CT.</think><answer>", "<answer>"]
+    together = model.loss([one, one, two], [views[0], views[0], views[1]], "margin", prefixes)
+    (gradient,) = torch.autograd.grad(together[:2].sum(), one)
+    assert counts == [2]
+    apart = [model.loss([one], [views[0]], "margin", [prefix])[0] for prefix in prefixes[:2]]
+    torch.testing.assert_close(together[:2], torch.stack(apart), atol=1e-5, rtol=0)
+    (expected,) = torch.autograd.grad(sum(apart), one)
+    torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-3)
+
+
+def test_hidden_state_at_the_slot_gives_the_letters(model: QwenVL, make_view: MakeView) -> None:
+    views = [make_view((112, 112), 1), make_view((84, 112), 2)]
+    hidden = model.slot_features(floats(views), views)
+    assert hidden.shape == (2, 192)
+    slots = model._slots(views, None)
+    logps = model.net.lm_head(hidden).log_softmax(-1)
+    for i, row in enumerate(model.letter_logprobs(floats(views), views)):
+        torch.testing.assert_close(logps[i, list(slots[i].letters)], row)
+
+
+def test_visual_tokens_come_from_the_encoder_alone(
+    model: QwenVL, make_view: MakeView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = [make_view((112, 112), 1), make_view((84, 112), 2)]
+    pixels = floats(views)
+    monkeypatch.setattr(model.net.model.language_model, "forward", lambda **_: pytest.fail("the text model was run"))
+    tokens = model.features([*pixels, pixels[0]])
+    assert [tuple(t.shape) for t in tokens] == [(16, 192), (12, 192), (16, 192)]
+    assert tokens[0] is tokens[2]
+    torch.testing.assert_close(model.features(pixels[1:])[0], tokens[1], atol=1e-5, rtol=1e-4)
+
+
+def floats(views: list[View]) -> list[torch.Tensor]:
+    return [to_float(view.image) for view in views if view.image is not None]
 
 
 def test_answer_loss_grows_when_the_answer_loses(model: QwenVL, make_view: MakeView) -> None:
@@ -197,6 +279,30 @@ def test_gradient_equals_finite_differences_in_float64(
             numeric = float(loss(pixels + step * unit) - loss(pixels - step * unit)) / (2 * step)
         exact = float((gradient * unit).sum())
         assert numeric == pytest.approx(exact, rel=1e-6, abs=1e-9)
+
+
+def test_gradients_of_texts_and_visual_tokens_equal_finite_differences(
+    random_nano: Path, make_view: MakeView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_float64(monkeypatch)
+    model = models.load(str(random_nano), device="cpu")
+    model.net.double()
+    view = make_view((84, 112), 10)
+    pixels = floats([view])[0].double().requires_grad_()
+    weights = torch.randn(12, 192, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def text(x: torch.Tensor) -> torch.Tensor:
+        return model.continuation_logprobs([x], [view], ["<think>It is CT.</think>"], ["<answer>"]).sum()
+
+    def tokens(x: torch.Tensor) -> torch.Tensor:
+        return (model.features([x])[0] * weights).sum()
+
+    for function in (text, tokens):
+        (gradient,) = torch.autograd.grad(function(pixels), pixels)
+        unit = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        with torch.no_grad():
+            numeric = float(function(pixels + 1e-5 * unit) - function(pixels - 1e-5 * unit)) / 2e-5
+        assert numeric == pytest.approx(float((gradient * unit).sum()), rel=1e-6)
 
 
 def _margin64(model: QwenVL, pixels: torch.Tensor, view: View) -> torch.Tensor:

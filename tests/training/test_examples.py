@@ -8,7 +8,8 @@ from medproof.models.nano import GRID
 from medproof.records import Item, QuestionType
 from medproof.training.augment import augment, may_flip
 from medproof.training.examples import ExampleStream, shuffle_options
-from medproof.training.recipe import Augment, Recipe
+from medproof.training.recipe import Recipe
+from medproof.training.sections import Augment
 
 
 def item(number: int, kind: QuestionType = "Disease Diagnosis", where: str = "") -> Item:

@@ -10,8 +10,11 @@ from safetensors.torch import load_file
 from medproof import models
 from medproof.errors import UserError
 from medproof.training import sft
-from medproof.training.recipe import OptimSection, Recipe
-from medproof.training.sft import TrainingError, train
+from medproof.training.optim import TrainingError, learning_rate
+from medproof.training.recipe import Recipe
+from medproof.training.sections import OptimSection
+from medproof.training.session import TrainProgress
+from medproof.training.sft import train
 
 
 def changed(recipe: Recipe, **sections: object) -> Recipe:
@@ -57,7 +60,7 @@ def test_two_plus_resume_plus_two_is_four(kind: str, request: pytest.FixtureRequ
 def test_steps_after_the_last_checkpoint_are_logged_once(recipe: Recipe, tmp_path: Path) -> None:
     """A run killed behind its checkpoint has logged steps that it takes again."""
 
-    def stop(progress: sft.TrainProgress) -> None:
+    def stop(progress: TrainProgress) -> None:
         if progress.step == 3:
             raise KeyboardInterrupt
 
@@ -145,7 +148,7 @@ def test_learning_rate_warms_up_falls_and_restarts() -> None:
     optim = OptimSection.model_validate(
         {"lr": 1.0, "warmup_steps": 10, "steps": 200, "restarts": [{"step": 110, "lr": 0.5}], "min_lr_ratio": 0.1}
     )
-    rates = [sft.learning_rate(optim, step) for step in range(200)]
+    rates = [learning_rate(optim, step) for step in range(200)]
     assert rates[:10] == [pytest.approx((i + 1) / 10) for i in range(10)]
     assert rates[10] == pytest.approx(1.0)
     assert rates[60] == pytest.approx(0.55)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from medproof.cli.console import complain, next_command, say
 from medproof.cli.options import Device, DryRun
 
 if TYPE_CHECKING:
-    from medproof.training.recipe import Recipe
+    from medproof.training.recipe import AnyRecipe
 
 
 def train(
@@ -27,6 +28,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on from the last checkpoint in --out, where there is one.")
     ] = True,
+    stop_at: Annotated[
+        int | None,
+        typer.Option("--stop-at", metavar="N", min=1, help="Stop after N steps, with a checkpoint and a model."),
+    ] = None,
     device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
@@ -40,16 +45,20 @@ def train(
         return
     choose_device(device)
     from medproof.cli.progress import display
-    from medproof.training.sft import TrainingError, TrainProgress
-    from medproof.training.sft import train as run_training
+    from medproof.training import grpo, sft
+    from medproof.training.optim import TrainingError
+    from medproof.training.session import TrainProgress
 
     with display() as shown:
 
-        def advance(step: TrainProgress) -> None:
-            shown.update(f"training {settings.name}", step.step, step.total, f"loss {step.loss:.3f}")
+        def advance(at: TrainProgress) -> None:
+            shown.update(f"training {settings.name}", at.step, at.total, at.remark)
 
         try:
-            model = run_training(settings, folder, resume=resume, progress=advance, device=device)
+            if settings.kind == "grpo":
+                model = grpo.train(settings, folder, resume, advance, device, stop_at)
+            else:
+                model = sft.train(settings, folder, resume, advance, device, stop_at)
         except TrainingError as error:
             raise typer.Exit(complain(str(error), 1)) from error
     say(f"trained: {model}")
@@ -64,7 +73,7 @@ def choose_device(device: str) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = index
 
 
-def _plan(recipe: Recipe, folder: Path) -> None:
+def _plan(recipe: AnyRecipe, folder: Path) -> None:
     from medproof.datasets import load
 
     root = None if recipe.data.images is None else Path(recipe.data.images)
@@ -75,12 +84,15 @@ def _plan(recipe: Recipe, folder: Path) -> None:
         seed=recipe.seed,
         license_classes=recipe.data.license_classes,
     )
-    wanted = [
-        item
-        for item in data.items
-        if (recipe.data.modalities is None or item.modality in recipe.data.modalities)
-        and (recipe.data.question_types is None or item.question_type in recipe.data.question_types)
-    ]
+    wanted = [item for item in data.items if recipe.data.keeps(item)]
     optim, every = recipe.optim, recipe.checkpoint.every
     say(f"would train {recipe.model.init} on {len(wanted)} items of {data.name} ({len(data.quarantined)} quarantined)")
-    say(f"{optim.steps} steps of {optim.batch_size} examples, a checkpoint every {every}, into {folder}")
+    unit = "groups" if recipe.kind == "grpo" else "examples"
+    say(f"{optim.steps} steps of {optim.batch_size} {unit}, a checkpoint every {every}, into {folder}")
+    if recipe.kind == "grpo":
+        sampled = recipe.grpo.steps_per_generation * optim.batch_size
+        rewards = ", ".join(reward.name for reward in recipe.rewards)
+        say(
+            f"every {recipe.cycle} steps {sampled} groups of {recipe.grpo.num_generations} completions, "
+            f"rewarded by {rewards}; {math.ceil(optim.steps / recipe.cycle)} such cycles"
+        )

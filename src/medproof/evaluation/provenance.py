@@ -1,47 +1,22 @@
 """Where numbers come from: versions, hardware, and the run.json that holds them."""
 
+import json
 import os
 import platform
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medproof.models.protocol import Model
 from medproof.records import Condition, Decoding, Mode
+from medproof.runs.versions import versions
 
 if TYPE_CHECKING:
     from medproof.datasets import Dataset
 
-_PACKAGES = (
-    "medproof",
-    "torch",
-    "transformers",
-    "accelerate",
-    "peft",
-    "safetensors",
-    "tokenizers",
-    "numpy",
-    "scipy",
-    "pillow",
-    "pyarrow",
-    "duckdb",
-    "pydicom",
-    "nibabel",
-)
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages a result may depend on, from their metadata: nothing is imported."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue  # an extra that is not installed
-    return found
+_MAX_TRAINING = 2**20  # bytes
 
 
 def hardware(device: str | None = None) -> dict[str, Any]:
@@ -70,9 +45,13 @@ def run_meta(
     text_prior: dict[str, Any] | None = None,
     decoding: Decoding | None = None,
 ) -> dict[str, Any]:
-    """The content of run.json for `RunStore.create`, which redacts it. `decoding` as given to `evaluate`."""
+    """The content of run.json for `RunStore.create`, which redacts it. `decoding` as given to `evaluate`.
+
+    `training` is there where the model is a folder that `medproof train` wrote: what it was trained on, and from where.
+    """
     grid = model.grid
-    return {
+    trained = training(model_spec)
+    meta = {
         "schema": 1,
         "model": model_spec,
         "model_name": model.name,
@@ -94,6 +73,17 @@ def run_meta(
         "command": command if isinstance(command, str) else list(command),
         "grid": None if grid is None else grid.to_json(),
     }
+    return meta if trained is None else meta | {"training": trained}
+
+
+def training(model_spec: str) -> dict[str, Any] | None:
+    """The training.json beside a local model; None where there is none, or none that can be read."""
+    try:
+        with open(Path(model_spec) / "training.json", "rb") as file:
+            content = json.loads(file.read(_MAX_TRAINING))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _device_of(model: Model) -> str | None:

@@ -44,6 +44,19 @@ class Chat:
         """Where each of `letters` would be written after `prefix`, tokenised in context."""
         return self._slot(letters, prefix)
 
+    def continuation(self, prefix: str, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ids of `prefix` and of what `text` adds, tokenised in context: where they merge, the token counts as text's.
+
+        Raises ValueError for an empty text.
+        """
+        if not text:
+            raise ValueError("an empty text has no log-probability")
+        before, whole = self.text_ids(prefix), self.text_ids(prefix + text)
+        common = 0
+        while common < len(before) and before[common] == whole[common]:
+            common += 1
+        return whole[:common], whole[common:]
+
     def end_ids(self) -> tuple[int, ...]:
         """Ids that close the assistant's turn in training targets."""
         return (self.tokenizer.eos_token_id,)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,18 +21,45 @@ def encode_once(net: PreTrainedModel, grid_thw: torch.Tensor | None, image_rows:
     if grid_thw is None:
         yield
         return
-    inner: Any = net.model
-    original = inner.get_image_features
+    original = net.model.get_image_features
 
     def shared(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor | None = None, **kwargs: Any) -> Any:
-        output = original(pixel_values, grid_thw, **kwargs)
-        output.pooler_output = tuple(output.pooler_output[i] for i in image_rows)
-        if getattr(output, "deepstack_features", None) is not None:
-            output.deepstack_features = [tuple(level[i] for i in image_rows) for level in output.deepstack_features]
-        return output
+        return _of_rows(original(pixel_values, grid_thw, **kwargs), image_rows)
 
-    inner.get_image_features = shared
+    with _replaced(net, shared):
+        yield
+
+
+@contextmanager
+def use_features(net: PreTrainedModel, features: Any, image_rows: Sequence[int]) -> Iterator[None]:
+    """As `encode_once`, for several passes: `features` is what `get_image_features` gave for the distinct images."""
+    with _replaced(net, lambda *_, **__: _of_rows(features, image_rows)):
+        yield
+
+
+@contextmanager
+def _replaced(net: PreTrainedModel, get_image_features: Callable[..., Any]) -> Iterator[None]:
+    inner: Any = net.model
+    inner.get_image_features = get_image_features
     try:
         yield
     finally:
         del inner.get_image_features
+
+
+def _of_rows(output: Any, image_rows: Sequence[int]) -> Any:
+    """The features of distinct images -> those of each row's image."""
+    rows = copy.copy(output)
+    rows.pooler_output = tuple(output.pooler_output[i] for i in image_rows)
+    if getattr(output, "deepstack_features", None) is not None:
+        sizes = [len(features) for features in output.pooler_output]
+        rows.deepstack_features = [_level_of_rows(level, sizes, image_rows) for level in output.deepstack_features]
+    return rows
+
+
+def _level_of_rows(level: Any, sizes: list[int], image_rows: Sequence[int]) -> Any:
+    """One deepstack level: a tensor per image, or (transformers 5.17) one tensor of all images."""
+    if not isinstance(level, torch.Tensor):
+        return tuple(level[i] for i in image_rows)
+    images = torch.split(level, sizes)
+    return torch.cat([images[i] for i in image_rows])

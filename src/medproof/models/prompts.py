@@ -13,6 +13,7 @@ INSTRUCTIONS: dict[Mode, str] = {
     "think_after": "First reply: <answer>letter</answer>, then reason between <think> and </think>",
 }
 ANSWER_OPEN = "<answer>"
+ANSWER_CLOSE = "</answer>"
 _LAST_OPEN = re.compile(r"^(.*<answer>\s*)", re.DOTALL)
 
 

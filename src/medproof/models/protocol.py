@@ -2,7 +2,7 @@
 
 1. `Model.generate`: every model, API ones too.
 2. `Scorer.option_logprobs`: scoring without decoding.
-3. `WhiteBox.loss`: differentiable in the pixels, for attacks and adversarial training.
+3. `WhiteBox`: differentiable in the pixels, for attacks and adversarial training.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from medproof.images.grid import Grid
 
 Objective = Literal["margin", "answer"]
-"""`margin`: max over wrong options of log p - log p of the true option. `answer`: -log p of the true option's letter.
-Both at the answer slot, in nats; larger is more adversarial."""
+"""`margin`: max over wrong options of log p - log p of the true option, at the answer slot. `answer`: -log p of the
+right answer's text, teacher-forced: `<answer>X</answer>`, or what of it follows the prefix. In nats; larger is more
+adversarial."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,12 @@ class Scorer(Model, Protocol):
 
 @runtime_checkable
 class WhiteBox(Scorer, Protocol):
-    """Level 3."""
+    """Level 3. Weights stay frozen.
+
+    `pixels`: per view (3, H, W) in [0, 1] on the grid; results are float32 and differentiable in them. Views that share
+    an image (several rationales) are given the same tensor object: it is encoded once.
+    `prefixes`: as in `option_logprobs`.
+    """
 
     @property
     def device(self) -> torch.device:
@@ -86,4 +92,26 @@ class WhiteBox(Scorer, Protocol):
         objective: Objective = "margin",
         prefixes: Sequence[str] | None = None,
     ) -> torch.Tensor:
-        """(N,) float32, differentiable in each of `pixels`: (3, H, W) in [0, 1] on the grid. Weights stay frozen."""
+        """(N,) the objective of each view."""
+
+    def letter_logprobs(
+        self, pixels: Sequence[torch.Tensor], views: Sequence[View], prefixes: Sequence[str] | None = None
+    ) -> list[torch.Tensor]:
+        """Per view (K,): log p of the option letters at the answer slot, over the whole vocabulary."""
+
+    def continuation_logprobs(
+        self,
+        pixels: Sequence[torch.Tensor],
+        views: Sequence[View],
+        texts: Sequence[str],
+        prefixes: Sequence[str] | None = None,
+    ) -> torch.Tensor:
+        """(N,) log p of each text, teacher-forced behind its prefix, summed over tokens; None: it opens the reply."""
+
+    def features(self, pixels: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Per image (tokens, D): the visual tokens that the text model is given. The text model is not run."""
+
+    def slot_features(
+        self, pixels: Sequence[torch.Tensor], views: Sequence[View], prefixes: Sequence[str] | None = None
+    ) -> torch.Tensor:
+        """(N, D) last hidden state where the answer letter is predicted."""

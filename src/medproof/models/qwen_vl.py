@@ -20,9 +20,10 @@ from medproof.models.batch import Row, pad_rows, positions
 from medproof.models.chat import AnswerSlot, Chat
 from medproof.models.encode_once import encode_once
 from medproof.models.patch_embed import use_linear_patch_embedding
-from medproof.models.prompts import ANSWER_OPEN
+from medproof.models.prompts import ANSWER_CLOSE, ANSWER_OPEN
 from medproof.models.protocol import Objective, Reply
 from medproof.models.sampling import SeededSampler
+from medproof.models.special_ids import end_ids, pad_id, vision_ids
 from medproof.records import Decoding, Mode, View
 from medproof.seeds import derive_seed
 
@@ -70,9 +71,8 @@ class QwenVL:
         extra: dict[str, Any] = {}
         if decoding.temperature > 0:
             seeds = [derive_seed(seed, view.item.id, f"sample:{view.condition}:{view.mode}") for view in views]
-            extra["logits_processor"] = LogitsProcessorList(
-                [SeededSampler(seeds, decoding.temperature, decoding.top_p)]
-            )
+            sampler = SeededSampler(seeds, decoding.max_new_tokens, decoding.temperature, decoding.top_p)
+            extra["logits_processor"] = LogitsProcessorList([sampler])
         inputs: dict[str, Any] = {"mm_token_type_ids": batch.token_types}
         if grid_thw is not None:
             inputs |= {"pixel_values": pixel_values, "image_grid_thw": grid_thw[list(batch.image_rows)]}
@@ -112,11 +112,63 @@ class QwenVL:
         prefixes: Sequence[str] | None = None,
     ) -> torch.Tensor:
         """(N,) float32, larger is more adversarial, differentiable in `pixels` (each (3, H, W) in [0, 1])."""
-        pixel_values, grid_thw = patchify(list(pixels), self._grid)
+        if objective == "answer":
+            opened = "" if prefixes is not None else ANSWER_OPEN
+            texts = [f"{opened}{view.item.answer_letter}{ANSWER_CLOSE}" for view in views]
+            return -self.continuation_logprobs(pixels, views, texts, prefixes)
         slots = self._slots(views, prefixes)
-        image_of: list[int | None] = list(range(len(views)))
-        logits = self._slot_logits(views, slots, pixel_values, grid_thw.to(self.device), image_of).float()
-        return torch.stack([_objective(logits[i], s, v, objective) for i, (s, v) in enumerate(zip(slots, views))])
+        logits = self._slot_logits(views, slots, *self._patches(pixels)).float()
+        return torch.stack([_margin(logits[i], s, v) for i, (s, v) in enumerate(zip(slots, views))])
+
+    def letter_logprobs(
+        self, pixels: Sequence[torch.Tensor], views: Sequence[View], prefixes: Sequence[str] | None = None
+    ) -> list[torch.Tensor]:
+        """Per view (K,): log p of its letters at the answer slot, over the whole vocabulary."""
+        slots = self._slots(views, prefixes)
+        logps = self._slot_logits(views, slots, *self._patches(pixels)).float().log_softmax(-1)
+        return [logps[i, list(slot.letters)] for i, slot in enumerate(slots)]
+
+    def continuation_logprobs(
+        self,
+        pixels: Sequence[torch.Tensor],
+        views: Sequence[View],
+        texts: Sequence[str],
+        prefixes: Sequence[str] | None = None,
+    ) -> torch.Tensor:
+        """(N,) log p of each text behind its prefix, summed over its tokens; the head runs on those positions only."""
+        pixel_values, grid_thw, image_of = self._patches(pixels)
+        parts = [self.chat.continuation(p, t) for p, t in zip(prefixes or [""] * len(views), texts, strict=True)]
+        prompts = [self._prompt(view) for view in views]
+        rows = [Row(p + c + t, image_of[i]) for i, (p, (c, t)) in enumerate(zip(prompts, parts, strict=True))]
+        hidden = self._hidden(rows, pixel_values, grid_thw)
+        lengths = [len(text) for _, text in parts]
+        # The state before a token predicts it.
+        places = [(i, len(row.ids) - n - 1 + k) for i, (row, n) in enumerate(zip(rows, lengths)) for k in range(n)]
+        where, when = torch.tensor(places, device=self.device).T
+        logps = self.net.lm_head(hidden[where, when]).float().log_softmax(-1)  # [all tokens of all texts, V]
+        tokens = torch.tensor([token for _, text in parts for token in text], device=self.device)
+        return torch.stack([part.sum() for part in logps.gather(1, tokens[:, None])[:, 0].split(lengths)])
+
+    def features(self, pixels: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Per image (tokens, D) float32; deeper features that Qwen3-VL adds inside the text model stand beside."""
+        pixel_values, grid_thw, image_of = self._patches(pixels)
+        out = self.net.model.get_image_features(pixel_values, grid_thw, return_dict=True)
+        levels = [out.pooler_output, *(getattr(out, "deepstack_features", None) or [])]
+        distinct = [torch.cat(parts, -1).float() for parts in zip(*levels, strict=True)]
+        return [distinct[i] for i in image_of]
+
+    def slot_features(
+        self, pixels: Sequence[torch.Tensor], views: Sequence[View], prefixes: Sequence[str] | None = None
+    ) -> torch.Tensor:
+        """(N, D) float32 last hidden state where the answer letter is predicted."""
+        return self._slot_hidden(views, self._slots(views, prefixes), *self._patches(pixels)).float()
+
+    def _patches(self, pixels: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+        """Pixel values and grids of the distinct images, and which of them each view has. One tensor, one image."""
+        distinct = {id(image): image for image in pixels}
+        order = {key: place for place, key in enumerate(distinct)}
+        pixel_values, grid_thw = patchify(list(distinct.values()), self._grid)
+        return pixel_values, grid_thw.to(self.device), [order[id(image)] for image in pixels]
 
     def _slot_logits(
         self,
@@ -127,22 +179,40 @@ class QwenVL:
         image_of: Sequence[int | None],
     ) -> torch.Tensor:
         """(B, V) logits of the token after each slot's context; the head runs on that one position only."""
+        return torch.as_tensor(self.net.lm_head(self._slot_hidden(views, slots, pixel_values, grid_thw, image_of)))
+
+    def _slot_hidden(
+        self,
+        views: Sequence[View],
+        slots: Sequence[AnswerSlot],
+        pixel_values: torch.Tensor | None,
+        grid_thw: torch.Tensor | None,
+        image_of: Sequence[int | None],
+    ) -> torch.Tensor:
+        """(B, D) last hidden states at the end of each slot's context."""
         rows = [Row(self._prompt(v) + s.context, image_of[i]) for i, (v, s) in enumerate(zip(views, slots))]
+        hidden = self._hidden(rows, pixel_values, grid_thw)
+        last = [len(row.ids) - 1 for row in rows]
+        return hidden[torch.arange(len(rows), device=self.device), torch.tensor(last, device=self.device)]
+
+    def _hidden(
+        self, rows: Sequence[Row], pixel_values: torch.Tensor | None, grid_thw: torch.Tensor | None
+    ) -> torch.Tensor:
+        """(B, T, D) last hidden states of the rows, padded right."""
         batch = pad_rows(rows, self.chat.image_token_id, self._pad_id, left=False).to(self.device)
         inputs: dict[str, Any] = {}
         if grid_thw is not None:
             inputs = {"pixel_values": pixel_values, "image_grid_thw": grid_thw[list(batch.image_rows)]}
         with encode_once(self.net, grid_thw, batch.image_rows):
-            hidden = self.net.model(
+            output = self.net.model(
                 input_ids=batch.input_ids,
                 attention_mask=batch.attention_mask,
                 position_ids=positions(self.net, batch, grid_thw),
                 mm_token_type_ids=batch.token_types,
                 use_cache=False,
                 **inputs,
-            ).last_hidden_state
-        last = batch.attention_mask.sum(-1) - 1
-        return torch.as_tensor(self.net.lm_head(hidden[torch.arange(len(rows), device=self.device), last]))
+            )
+        return torch.as_tensor(output.last_hidden_state)
 
     def _prompt(self, view: View) -> tuple[int, ...]:
         tokens = 0 if view.image is None else self._grid.tokens(*view.image.shape[:2])
@@ -181,29 +251,20 @@ class QwenVL:
 
     @property
     def _pad_id(self) -> int:
-        pad = self.chat.tokenizer.pad_token_id
-        return int(pad if pad is not None else self.chat.tokenizer.eos_token_id)
+        return pad_id(self.chat.tokenizer)
 
     def _eos_ids(self) -> list[int]:
-        known = self.net.generation_config.eos_token_id
-        listed = known if isinstance(known, list) else [known]
-        return sorted({int(i) for i in [*listed, self.chat.tokenizer.eos_token_id] if i is not None})
+        return end_ids(self.net, self.chat.tokenizer)
 
     def _vision_ids(self) -> list[int]:
-        """Ids that stand for pixels: written into a reply they would break the next forward pass."""
-        config = self.net.config
-        names = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
-        return sorted({int(i) for n in names if (i := getattr(config, n, None)) is not None})
+        return vision_ids(self.net)
 
 
-def _objective(logits: torch.Tensor, slot: AnswerSlot, view: View, objective: Objective) -> torch.Tensor:
+def _margin(logits: torch.Tensor, slot: AnswerSlot, view: View) -> torch.Tensor:
     """(V,) logits at the slot -> scalar."""
-    true = view.item.answer_index
-    if objective == "answer":
-        return -logits.log_softmax(-1)[slot.letters[true]]
     letters = logits[list(slot.letters)]
-    wrong = torch.arange(len(letters), device=letters.device) != true
-    return letters[wrong].max() - letters[true]
+    wrong = torch.arange(len(letters), device=letters.device) != view.item.answer_index
+    return letters[wrong].max() - letters[view.item.answer_index]
 
 
 def weights_hash(net: torch.nn.Module) -> str:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from medproof.images.grid import Grid
 from medproof.records import Item
-from medproof.training.recipe import Augment
+from medproof.training.sections import Augment
 
 Pixels = npt.NDArray[np.uint8]
 

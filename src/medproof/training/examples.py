@@ -13,7 +13,7 @@ from medproof.images.grid import Grid
 from medproof.records import Item, Mode
 from medproof.seeds import rng
 from medproof.training.augment import augment
-from medproof.training.recipe import Recipe
+from medproof.training.sections import BaseRecipe
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -36,7 +36,11 @@ class ExampleStream:
     """
 
     def __init__(
-        self, epoch_items: Callable[[int], Sequence[Item]], load: Callable[[Item], Pixels], grid: Grid, recipe: Recipe
+        self,
+        epoch_items: Callable[[int], Sequence[Item]],
+        load: Callable[[Item], Pixels],
+        grid: Grid,
+        recipe: BaseRecipe,
     ) -> None:
         self._epoch_items = lru_cache(maxsize=2)(lambda epoch: tuple(epoch_items(epoch)))
         self._order = lru_cache(maxsize=2)(self._permutation)
@@ -48,9 +52,10 @@ class ExampleStream:
     def batch(self, step: int) -> list[Example]:
         """The examples of optimizer step `step` (from 0), over all processes, in a fixed order."""
         size = self._recipe.optim.batch_size
-        return [self._example(step * size + j) for j in range(size)]
+        return [self.example(step * size + j) for j in range(size)]
 
-    def _example(self, index: int) -> Example:
+    def example(self, index: int) -> Example:
+        """Draw `index` of the endless stream."""
         epoch, place = divmod(index, self.epoch_size)
         order = self._order(epoch)
         item = self._epoch_items(epoch)[order[place % len(order)]]

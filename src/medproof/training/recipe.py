@@ -3,147 +3,34 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from medproof.errors import UserError
-from medproof.records import LicenseClass, Mode, QuestionType
+from medproof.training.grpo_recipe import GrpoRecipe
+from medproof.training.sections import BaseRecipe, Section
 
 
-class Section(BaseModel):
-    """A part of a recipe: immutable, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Lora(Section):
-    """PEFT's LoRA, by PEFT's names."""
-
-    r: int = Field(default=16, ge=1)
-    lora_alpha: int = Field(default=32, ge=1)
-    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
-    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
-
-
-class ModelSection(Section):
-    """What is trained: any model `models.load` takes, or `fresh-nano`: random weights and a tokenizer made from the
-    training text."""
-
-    init: str = "fresh-nano"
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    lora: Lora | None = None
-    gradient_checkpointing: bool = False
-
-
-class Augment(Section):
-    """Label-preserving changes of a training image; 0 switches one off.
-
-    crop: largest share cut off each side. gain, gamma: largest relative change of contrast and of exponent.
-    flip: mirror left-right, only where no question or fact of the item speaks of a side.
-    """
-
-    crop: float = Field(default=0.0, ge=0, lt=0.5)
-    gain: float = Field(default=0.0, ge=0, lt=1)
-    gamma: float = Field(default=0.0, ge=0, lt=1)
-    flip: bool = False
-
-
-class Phase(Section):
-    """From epoch `from_epoch` on, items come up in proportion to the weight of their question type (1 by default)."""
-
-    from_epoch: int = Field(default=0, ge=0)
-    weights: dict[QuestionType, float] = {}
-
-    @model_validator(mode="after")
-    def _not_negative(self) -> Phase:
-        if any(w < 0 for w in self.weights.values()):
-            raise ValueError("weights are 0 or more")
-        return self
-
-
-class DataSection(Section):
-    """What it is trained on. `fresh_options` redraws wording, distractors and their order every epoch; of the
-    `curriculum` the last phase that has begun counts."""
-
-    train: str = "sample"
-    images: str | None = None
-    license_classes: tuple[LicenseClass, ...] | None = None
-    modalities: tuple[str, ...] | None = None
-    question_types: tuple[QuestionType, ...] | None = None
-    modes: dict[Mode, float] = {"direct": 1.0}
-    curriculum: tuple[Phase, ...] = ()
-    fresh_options: bool = True
-    augment: Augment = Augment()
-
-    @model_validator(mode="after")
-    def _modes_weigh_something(self) -> DataSection:
-        if any(w < 0 for w in self.modes.values()) or sum(self.modes.values()) <= 0:
-            raise ValueError("modes needs at least one positive weight, as in {direct: 1.0}")
-        return self
-
-    def weights(self, epoch: int) -> dict[QuestionType, float]:
-        """Weights of question types in `epoch`; empty for all alike."""
-        begun = [phase for phase in self.curriculum if phase.from_epoch <= epoch]
-        return max(begun, key=lambda phase: phase.from_epoch).weights if begun else {}
-
-
-class Restart(Section):
-    """At step `step` the cosine begins anew, from `lr`."""
-
-    step: int = Field(ge=1)
-    lr: float = Field(gt=0)
-
-
-class OptimSection(Section):
-    """AdamW with linear warm-up and cosine decay to `min_lr_ratio` of `lr`, begun anew at every restart."""
-
-    lr: float = Field(default=4e-4, gt=0)
-    min_lr_ratio: float = Field(default=0.0, ge=0, le=1)
-    warmup_steps: int = Field(default=50, ge=0)
-    weight_decay: float = Field(default=0.05, ge=0)
-    betas: tuple[float, float] = (0.9, 0.98)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    steps: int = Field(default=1500, ge=1)
-    restarts: tuple[Restart, ...] = ()
-    batch_size: int = Field(default=64, ge=1, description="examples per optimizer step, over all processes")
-    accumulation: int = Field(default=1, ge=1, description="micro-batches per optimizer step and process")
-
-
-class CheckpointSection(Section):
-    """Resumable state every `every` steps; the last `keep_last` are kept."""
-
-    every: int = Field(default=250, ge=1)
-    keep_last: int = Field(default=2, ge=1)
-
-
-class Recipe(Section):
+class Recipe(BaseRecipe):
     """A whole run of supervised fine-tuning."""
 
     kind: Literal["sft"] = "sft"
     name: str = "sft"
-    seed: int = Field(default=0, ge=0)
-    model: ModelSection = ModelSection()
-    data: DataSection = DataSection()
-    optim: OptimSection = OptimSection()
-    checkpoint: CheckpointSection = CheckpointSection()
     answer_weight: float = Field(
         default=12.0, gt=0, description="weight of the answer letter's token against 1 for every other target token"
     )
-    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
-    mixed_precision: Literal["no", "bf16"] = "no"
-
-    @model_validator(mode="after")
-    def _batch_divides(self) -> Recipe:
-        if self.optim.batch_size % self.optim.accumulation:
-            raise ValueError("optim.batch_size must be a multiple of optim.accumulation")
-        return self
 
 
-def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
-    """Read a YAML recipe and apply dotted `key=value` overrides, values read as YAML.
+AnyRecipe = Recipe | GrpoRecipe
+_KINDS: dict[str, type[Recipe] | type[GrpoRecipe]] = {"sft": Recipe, "grpo": GrpoRecipe}
+
+
+def load_recipe(path: Path, overrides: list[str] | None = None) -> AnyRecipe:
+    """Read a YAML recipe of either `kind` and apply dotted `key=value` overrides, values read as YAML.
 
     Raises UserError for a missing file, bad YAML, an unknown key (naming the closest one) or a bad value.
     """
@@ -157,10 +44,13 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
         raise UserError(f"recipe {path} is not a mapping of keys to values")
     for override in overrides or []:
         _override(content, override)
+    kind = content.get("kind", "sft")
+    if kind not in _KINDS:
+        raise UserError(f"recipe {path}: kind {kind!r} is unknown: use {' or '.join(_KINDS)}")
     try:
-        return Recipe.model_validate(content)
+        return _KINDS[kind].model_validate(content)
     except ValidationError as error:
-        raise UserError(f"recipe {path}: {_first_problem(error)}") from error
+        raise UserError(f"recipe {path}: {_first_problem(error, _KINDS[kind])}") from error
 
 
 def _override(content: dict[str, Any], text: str) -> None:
@@ -177,23 +67,30 @@ def _override(content: dict[str, Any], text: str) -> None:
     node[last] = yaml.safe_load(value)
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, recipe: type[Section]) -> str:
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
-        return f"{where or 'recipe'}: {problem['msg']}"
-    *parents, wrong = (str(part) for part in problem["loc"])
-    known = sorted(_fields(parents))
-    close = difflib.get_close_matches(wrong, known, n=1)
+        return f"{where or 'recipe'}: {problem['msg'].removeprefix('Value error, ')}"
+    *parents, wrong = problem["loc"]
+    known = sorted(_fields(recipe, parents))
+    close = difflib.get_close_matches(str(wrong), known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
     return f"unknown key {where!r}: {hint}"
 
 
-def _fields(parents: list[str]) -> list[str]:
-    """Names allowed in the section that `parents` leads to."""
-    section: Any = Recipe
+def _fields(recipe: type[Section], parents: list[int | str]) -> list[str]:
+    """Names allowed in the section that `parents` leads to; places in a list are passed over."""
+    section = recipe
     for part in parents:
-        annotation = section.model_fields[part].annotation
-        options = getattr(annotation, "__args__", (annotation,))
-        section = next(a for a in options if isinstance(a, type) and issubclass(a, Section))
+        if isinstance(part, str):
+            section = next(_sections(section.model_fields[part].annotation))
     return list(section.model_fields)
+
+
+def _sections(annotation: Any) -> Iterator[type[Section]]:
+    """The section types named in a type, at any depth."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections(inner)

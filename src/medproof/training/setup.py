@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,36 +23,48 @@ from medproof.models.chat import Chat
 from medproof.models.loading import load_net, load_processor
 from medproof.models.patch_embed import use_linear_patch_embedding
 from medproof.models.prompts import question_text, target_text
+from medproof.models.qwen_vl import weights_hash
+from medproof.models.special_ids import pad_id
 from medproof.records import Item
 from medproof.seeds import derive_seed
 from medproof.training.examples import ExampleStream, shuffle_options
-from medproof.training.recipe import DataSection, Lora, Recipe
+from medproof.training.recipe import AnyRecipe
+from medproof.training.sections import DataSection, Lora
 
 TOKENIZER_EPOCHS = 4
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything a training loop needs. `processor`: content of preprocessor_config.json."""
+    """Everything a training loop needs. `processor`: content of preprocessor_config.json; `init_weights`: hash of the
+    weights it begins with, without adapter; `source`: the training items and their images."""
 
     net: Any
     chat: Chat
     grid: Grid
     processor: dict[str, Any]
     stream: ExampleStream
-    dataset: Dataset
+    source: TrainingData
+    init_weights: str
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.source.dataset
 
     @property
     def pad_id(self) -> int:
-        return int(self.chat.tokenizer.pad_token_id)
+        return pad_id(self.chat.tokenizer)
 
 
-def set_up(recipe: Recipe, device: torch.device) -> Setup:
-    """Load data, build or load the model, make the example stream. Raises UserError when no item is left."""
-    source = TrainingData(recipe.data, recipe.seed)
-    if not source.dataset.items:
-        raise UserError("no training items are left after the recipe's filters: widen data.* in the recipe")
+def set_up(recipe: AnyRecipe, device: torch.device, source: TrainingData | None = None) -> Setup:
+    """Load data (unless given), build or load the model, make the example stream.
+
+    Raises UserError when no item is left, and where an image file is missing.
+    """
+    source = source or TrainingData(recipe.data, recipe.seed)
+    source.check()
     net, chat, grid, processor = _model(recipe, source)
+    init_weights = weights_hash(net)
     use_grouped_vision_attention(net)
     use_linear_patch_embedding(net)
     if recipe.model.gradient_checkpointing:
@@ -60,7 +72,7 @@ def set_up(recipe: Recipe, device: torch.device) -> Setup:
     if recipe.model.lora is not None:
         net = _with_lora(net, recipe.model.lora)
     stream = ExampleStream(source.epoch_items, source.pixels, grid, recipe)
-    return Setup(net.to(device), chat, grid, processor, stream, source.dataset)
+    return Setup(net.to(device), chat, grid, processor, stream, source, init_weights)
 
 
 class TrainingData:
@@ -69,8 +81,23 @@ class TrainingData:
     def __init__(self, section: DataSection, seed: int) -> None:
         self._section = section
         self._seed = seed
+        self._held_out: frozenset[str] = frozenset()
         self.dataset = self._load(derive_seed(seed, "", "options:0"))
         self._decoded = lru_cache(maxsize=4096)(self._decode)
+
+    def hold_out(self, clusters: Collection[str]) -> None:
+        """Leave the items of these clusters (`Item.cluster`) out of every epoch."""
+        self._held_out = frozenset(clusters)
+        self.dataset = replace(self.dataset, items=self._kept(self.dataset))
+
+    def check(self) -> None:
+        """Raises UserError when no item is left or an item's image file is missing."""
+        if not self.dataset.items:
+            raise UserError("no training items are left after the recipe's filters: widen data.* in the recipe")
+        try:
+            self.dataset.check_images()
+        except UserError as error:
+            raise UserError(f"{error}; in a recipe that folder is data.images") from error
 
     def epoch_items(self, epoch: int) -> Sequence[Item]:
         """Items of one epoch: with `fresh_options`, wording and distractors are redrawn and their order reshuffled."""
@@ -84,13 +111,10 @@ class TrainingData:
         s = self._section
         images = None if s.images is None else Path(s.images)
         loaded = load(s.train, images_root=images, split="train", seed=seed, license_classes=s.license_classes)
-        kept = tuple(
-            item
-            for item in loaded.items
-            if (s.modalities is None or item.modality in s.modalities)
-            and (s.question_types is None or item.question_type in s.question_types)
-        )
-        return replace(loaded, items=kept)
+        return replace(loaded, items=self._kept(loaded))
+
+    def _kept(self, dataset: Dataset) -> tuple[Item, ...]:
+        return tuple(i for i in dataset.items if self._section.keeps(i) and i.cluster not in self._held_out)
 
     def pixels(self, item: Item) -> npt.NDArray[np.uint8]:
         """Decoded (H, W, 3) uint8 at stored size."""
@@ -100,7 +124,7 @@ class TrainingData:
         return decode(path, frame=frame, window=window).pixels
 
 
-def _model(recipe: Recipe, source: TrainingData) -> tuple[Any, Chat, Grid, dict[str, Any]]:
+def _model(recipe: AnyRecipe, source: TrainingData) -> tuple[Any, Chat, Grid, dict[str, Any]]:
     if recipe.model.init == "fresh-nano":
         tokenizer = nano.build_tokenizer(_training_text(recipe, source))
         config = nano.build_config(tokenizer)
@@ -111,7 +135,7 @@ def _model(recipe: Recipe, source: TrainingData) -> tuple[Any, Chat, Grid, dict[
     return net, chat, grid, image_processor.to_dict()
 
 
-def _training_text(recipe: Recipe, source: TrainingData) -> list[str]:
+def _training_text(recipe: AnyRecipe, source: TrainingData) -> list[str]:
     """What the tokenizer is trained on: prompts and targets of a few epochs, in every mode of the recipe."""
     return [
         part
