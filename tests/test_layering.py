@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("models", "bench", "report"),
     ("attacks", "smoothing"),
     ("conditions", "training", "server"),
-    ("evaluation",),
+    ("evaluation", "sanity"),
     ("cli",),
     ("__main__",),
 )

@@ -14,7 +14,7 @@ from medproof.cli import machine, model_checks
 from medproof.cli.demo import ACTS, Act
 from medproof.conditions import needs_attack, resolve
 
-COMMANDS = ("demo", "audit", "train", "run", "report", "doctor")
+COMMANDS = ("demo", "audit", "train", "run", "report", "compare", "doctor")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

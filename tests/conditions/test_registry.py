@@ -36,6 +36,15 @@ from medproof.errors import UserError
             "pgd(linf,2/255,5,objective=answer,restarts=3)",
             "random_sign(2/255)",
         ),
+        (
+            ["pgd(linf,2/255,5,noise=.250,draws=4)", "pgd(linf,2/255,noise=1/4,steps=5)"],
+            "pgd(linf,2/255,5,noise=0.25)",
+            "random_sign(2/255)",
+        ),
+        (["fgsm(linf,2/255)", "fgsm(linf,2/255,objective=margin)"], "fgsm(linf,2/255)", "random_sign(2/255)"),
+        (["cw", "cw(l2)", "cw(l2,100,search=4)"], "cw(l2,100)", None),
+        (["square(l2,1/2,500)", "square(l2,0.5,reads=options)"], "square(l2,0.5,500)", "random_l2(0.5)"),
+        (["union(linf,8/255)", "union(linf,8/255,20)"], "union(linf,8/255,20)", "random_sign(8/255)"),
     ],
 )
 def test_every_spelling_has_one_key(texts, key, twin):
@@ -50,7 +59,10 @@ def test_every_spelling_has_one_key(texts, key, twin):
 
 def test_arguments_have_their_defaults():
     expected = {"norm": "linf", "eps": "8/255", "steps": "20", "restarts": "1", "objective": "margin"}
-    assert arguments(resolve("pgd(linf,8/255)")) == expected
+    more = {"rule": "cosine", "noise": "0", "draws": "4", "every": "5"}
+    assert arguments(resolve("pgd(linf,8/255)")) == expected | more
+    assert arguments(resolve("square(l2,1)")) == {"norm": "l2", "eps": "1", "queries": "500", "reads": "options"}
+    assert arguments(resolve("cw")) == {"norm": "l2", "steps": "100", "search": "4"}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +86,16 @@ def test_arguments_have_their_defaults():
         ("pgd(linf,8/255,20,objective=dlr)", "none of margin, answer"),
         ("pgd(linf,8/255,20,step=2)", "no argument 'step'"),
         ("pgd(linf,8/255,20,steps=20)", "'steps' twice"),
-        ("pgd(linf,8/255,20,1,margin,1)", "takes 5 arguments, not 6"),
+        ("pgd(linf,8/255,20,1,margin,cosine,0,4,5,1)", "takes 9 arguments, not 10"),
+        ("pgd(linf,8/255,rule=adam)", "none of cosine, constant, momentum"),
+        ("pgd(linf,8/255,objective=refreshed,noise=0.1)", "noise goes with objective margin.*leave it out"),
+        ("pgd(linf,8/255,noise=-1)", "above 0 and at most 1"),
+        ("fgsm(linf,8/255,objective=encoder)", "none of margin, answer"),
+        ("apgd(linf,8/255,objective=sampled)", "none of margin, answer"),
+        ("cw(linf)", "norm 'linf' is none of l2"),
+        ("square(linf,8/255,reads=logits)", "none of options, letter"),
+        ("union(linf,300/255)", "outside 0/255 to 255/255"),
+        ("background(linf,0.03)", "between 7/255 and 8/255"),
         ("noise", "needs sigma"),
         ("noise(0)", "above 0 and at most 1"),
         ("noise(1.5)", "above 0 and at most 1"),
@@ -93,7 +114,7 @@ def test_what_cannot_be_meant_is_refused_in_one_line(text, message):
 
 def test_names_show_how_each_is_written():
     shown = names()
-    assert "pgd(norm, eps, steps, restarts=1, objective=margin)" in shown
+    assert "pgd(norm, eps, steps, restarts=1, objective=margin, rule=cosine, noise=0, draws=4, every=5)" in shown
     assert all(len(line) > 8 for line in shown.values())
     assert [name.split("(")[0] for name in shown] == [
         "clean",
@@ -103,7 +124,16 @@ def test_names_show_how_each_is_written():
         "noise",
         "random_sign",
         "random_l2",
+        "fgsm",
         "pgd",
+        "apgd",
+        "targeted",
+        "cw",
+        "square",
+        "background",
+        "evidence",
+        "universal",
+        "union",
     ]
 
 

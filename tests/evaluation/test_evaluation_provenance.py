@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fake_evaluation import CONDITIONS, FakeModel, make_dataset
 
-from medproof.evaluation.provenance import hardware, run_meta, versions
+from medproof.evaluation.provenance import hardware, run_meta, training, versions
 from medproof.runs.store import RunStore
 
 META_KEYS = {
@@ -76,3 +76,23 @@ def test_run_meta_is_the_run_json_of_a_run(tmp_path: Path) -> None:
     again = run_meta(FakeModel(), "fake", dataset, CONDITIONS[:3], mode="direct", seed=3)
     assert store.create(again, dataset.items).meta["conditions"] == ["clean", "blank", "noise"]
     assert "resumed" not in store.meta
+
+
+def test_a_model_that_was_trained_here_brings_what_it_was_trained_on(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    assert training(str(folder)) is None
+    described = {"kind": "grpo", "filters": {"modalities": ["CT"]}, "init_weights_hash": "ab"}
+    (folder / "training.json").write_text(json.dumps(described), encoding="utf-8")
+    meta = run_meta(FakeModel(), str(folder), make_dataset(tmp_path, 2), CONDITIONS[:1], mode="direct", seed=0)
+    assert meta["training"] == described
+
+
+def test_a_description_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    for content in ("{", "[1]", "", '{"a": "' + "x" * 2**20 + '"}'):
+        (tmp_path / "training.json").write_text(content, encoding="utf-8")
+        assert training(str(tmp_path)) is None
+    (tmp_path / "training.json").write_bytes(b"\xff\xfe")
+    assert training(str(tmp_path)) is None
+    assert training("owner/name") is None
+    assert training("nano") is None

@@ -3,12 +3,17 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from medproof.conditions import arguments, resolve
 from medproof.records import Box, Evidence, Item, Response, pixels_sha256
+from medproof.runs.sanity_file import write_sanity
 from medproof.runs.store import RunStore
+from medproof.sanity.catalogue import CATALOGUE
+from medproof.sanity.checks import Check
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -30,6 +35,45 @@ RATES: Mapping[str, float] = {
     "pgd(linf,2/255,20)": 0.55,
     ATTACK: 0.21,
 }
+
+
+UNION = "union(linf,8/255,20)"
+MANY: Mapping[str, float] = {
+    **RATES,
+    "fgsm(linf,2/255)": 0.72,
+    "fgsm(linf,8/255)": 0.48,
+    "pgd(linf,2/255,20,objective=answer)": 0.6,
+    "pgd(linf,8/255,20,objective=answer)": 0.28,
+    "pgd(linf,8/255,40)": 0.2,
+    "pgd(linf,8/255,20,restarts=3)": 0.19,
+    "square(linf,8/255,500)": 0.5,
+    "background(linf,8/255,20)": 0.4,
+    UNION: 0.15,
+    "pgd(l2,2,20)": 0.3,
+    "random_l2(2)": 0.86,
+    "cw(l2,100)": 0.0,
+}
+"""Conditions of a run with every kind of attack, with the accuracy of each."""
+
+
+def make_sanity(*failed: str, not_run: str = "") -> dict[str, Any]:
+    """sanity.json of ATTACK, and of all MANY, with every check; those named failed or were not run."""
+    numbers = {"n": 64, "only_by_other": 0, "median_gain": 0.0125, "pgd(linf,8/255,40): p": 1.0}
+    rows = [
+        Check(name, "failed" if name in failed else "not run" if name == not_run else "passed", numbers).to_json()
+        for name in CATALOGUE
+    ]
+    points = [(5, 1, 0.41), (10, 1, 0.27), (20, 1, 0.2), (40, 1, 0.2), (20, 2, 0.19)]
+    curve = {"attack": "pgd", "norm": "linf", "eps_255": 8.0, "objective": "margin"}
+    told = [{"steps": s, "restarts": r, "accuracy": a, "ci95": [a - 0.1, a + 0.1]} for s, r, a in points]
+    return {
+        "schema": 1,
+        "subject": ATTACK,
+        "attacks": [ATTACK, *MANY],
+        "n_items": 64,
+        "checks": rows,
+        "convergence": [{**curve, "points": told}],
+    }
 
 
 def draw(*parts: object) -> float:
@@ -101,9 +145,10 @@ def make_run(
     answer: bool = True,
     errors: int = 0,
     says: str | None = None,
+    sanity: Mapping[str, Any] | None = None,
 ) -> Path:
     """A run folder with `n` items. With `answer` False it holds no response; the first `errors` of them failed;
-    `says` is what the model says to everything."""
+    `says` is what the model says to everything; `sanity` goes into sanity.json."""
     items = [make_item(number, nasty) for number in range(n)]
     meta = {
         "model": model,
@@ -114,6 +159,7 @@ def make_run(
         "limit": None,
         "seed": 0,
         "conditions": list(conditions),
+        "arguments": {key: dict(arguments(resolve(key))) for key in conditions},
         "decoding": {"max_new_tokens": 16, "temperature": 0.0, "top_p": 1.0},
         "weights_hash": "ab" * 32,
         "processor_hash": "cd" * 32,
@@ -136,7 +182,22 @@ def make_run(
             if says is not None:
                 responses = [response.model_copy(update={"text": says}) for response in responses]
             store.append(responses, {pixels_sha256(picture): picture for picture in pictures})
+    if sanity is not None:
+        write_sanity(path, dict(sanity))
     return path
+
+
+def make_info(item: Item, condition: str) -> dict[str, float]:
+    """The numbers that an attack stores."""
+    info = {"forwards": 21.0, "backwards": 20.0}
+    if condition.startswith("square"):
+        info["queries"] = 250.0
+    if condition.startswith("cw"):
+        info["l2"] = 0.4 + 3 * draw(item.id, "distance")
+    if condition == UNION:
+        fell = draw(item.id, "union") < 0.6
+        info |= {"member_fgsm_margin": 0.0 if fell else 1.0, **({} if fell else {"member_pgd_margin": 0.0})}
+    return info
 
 
 def _response(
@@ -153,6 +214,6 @@ def _response(
         completion_tokens=9,
         option_logprobs=None if broken else tuple(float(value) for value in logprobs),
         image_sha256=pixels_sha256(picture),
-        info={"forwards": 21.0, "backwards": 20.0},
+        info=make_info(item, condition),
         error="out of memory" if broken else None,
     )

@@ -175,7 +175,7 @@ def test_same_runs_same_bytes(two: tuple[Path, Path, list[Path]], tmp_path: Path
 def test_robust_numbers_never_stand_alone(two: tuple[Path, Path, list[Path]]) -> None:
     text = page_of(two[0]).text
     section = text[
-        text.index("Robustness, beside what the model sees") : text.index("Does it look at the image?", 2000)
+        text.index("Under attack, beside what the model sees") : text.index("Does it look at the image?", 2000)
     ]
     for words in (
         "Blank image",
@@ -195,7 +195,7 @@ def test_robust_without_controls_raises_an_alarm(tmp_path: Path) -> None:
     text = page_of(html).text
     assert "Not known whether it looks at the image" in text
     assert "a model that never looks would pass" in text
-    section = text[text.index("Robustness, beside") :]
+    section = text[text.index("Under attack, beside") :]
     assert section.count("not run") >= 3, "blank, shuffled and noise are named as not run"
 
 

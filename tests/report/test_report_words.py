@@ -88,7 +88,7 @@ def test_alarms() -> None:
     [
         ("clean", "Clean image", "Clean"),
         ("pgd(linf,8/255,20)", "PGD L∞ 8/255, 20 steps", "PGD 8/255"),
-        ("pgd(l2,0.5,20,restarts=3)", "PGD L2 0.5, 20 steps", "PGD L2 0.5"),
+        ("pgd(l2,0.5,20,restarts=3)", "PGD L2 0.5, 20 steps, restarts 3", "PGD L2 0.5"),
         ("random_sign(8/255)", "Random noise ±8/255", "Random 8/255"),
         ("noise(0.25)", "Gaussian noise σ 0.25", "Noise 0.25"),
         ("hint(wrong,authority)", "Hint wrong authority", "hint(wrong,authority)"),
@@ -143,7 +143,7 @@ def test_plots_describe_their_numbers() -> None:
     assert 'x1="40.00%"' in made
     assert 'x2="60.00%"' in made
     curve = plots.Curve("PGD", ((0.0, 0.9, None), (8.0, 0.2, (0.1, 0.3))), "attack0", "circle")
-    drawn = str(plots.eps_curve("c", "title", [curve], {"blank image": 0.34}, "eps"))
+    drawn = str(plots.line_plot("c", "title", [curve], {"blank image": 0.34}, "eps"))
     assert "PGD: 90.0\u00a0% at 0, 20.0\u00a0% at 8; blank image 34.0\u00a0%" in drawn
     assert 'y1="35"' in drawn, "90 % lies a tenth below the top of 14 + 210 px"
     assert str(plots.letters("l", "t", {"A": 0.95, "none": 0.05})).count("<text") == 1

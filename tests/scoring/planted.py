@@ -17,6 +17,7 @@ class Run:
     items: tuple[Item, ...]
     responses: tuple[Response, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
+    sanity: Mapping[str, Any] | None = None
 
 
 def make_item(number: int, gold: str = "A", options: Sequence[str] = OPTIONS, **changes: Any) -> Item:
@@ -69,7 +70,7 @@ READER = {
     "blank": "AAAAAAAA",
     "shuffled": "BCDABCDA",
     "random_sign(8/255)": GOLD,
-    "pgd(linf,4/255,20,1)": "BBCDABDD",
-    "pgd(linf,8/255,20,1)": "BCDA--CD",
+    "pgd(linf,4/255,20)": "BBCDABDD",
+    "pgd(linf,8/255,20)": "BCDA--CD",
 }
 BLIND = dict.fromkeys(READER, "AAAAAAAA")

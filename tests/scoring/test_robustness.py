@@ -5,17 +5,18 @@ from fractions import Fraction
 import pytest
 from planted import BLIND, GOLD, READER, Run, make_response, make_run
 
+from medproof.conditions import arguments, resolve
 from medproof.scoring.attack_key import AttackKey, attacks, random_controls
 from medproof.scoring.intervals import wilson
 from medproof.scoring.robustness import robustness
 from medproof.scoring.scored import score
 
-WEAK, STRONG = "pgd(linf,4/255,20,1)", "pgd(linf,8/255,20,1)"
+WEAK, STRONG = "pgd(linf,4/255,20)", "pgd(linf,8/255,20)"
 
 
 def block_of(run: Run) -> dict:
     scored = score(run)
-    block = robustness(scored.outcomes, scored.responses)
+    block = robustness(scored)
     assert block is not None
     return block
 
@@ -68,7 +69,7 @@ def test_every_number_carries_its_attack() -> None:
         "norm": "linf",
         "eps_255": 8.0,
         "steps": 20,
-        "restarts": 1,
+        "restarts": None,
         "forwards": 168,
         "backwards": 160,
     }
@@ -98,26 +99,39 @@ def test_an_item_without_all_its_answers_is_excluded_and_counted() -> None:
 
 def test_no_attack_no_block() -> None:
     scored = score(make_run({"clean": GOLD, "random_sign(8/255)": GOLD}))
-    assert robustness(scored.outcomes) is None
+    assert robustness(scored) is None
     scored = score(make_run({STRONG: GOLD}))
-    assert robustness(scored.outcomes) is None
+    assert robustness(scored) is None
 
 
 @pytest.mark.parametrize(
-    ("condition", "norm", "eps", "steps", "restarts"),
+    ("condition", "norm", "eps", "steps"),
     [
-        ("pgd(linf,8/255,20)", "linf", 8.0, 20, 1),
-        ("pgd(linf,8/255,steps=40,restarts=2)", "linf", 8.0, 40, 2),
-        ("pgd(l2,0.5,10,restarts=3)", "l2", 127.5, 10, 3),
-        ("fgsm(linf,4/255)", "linf", 4.0, 1, 1),
-        ("cw(l2)", "l2", None, None, None),
-        ("square(linf,8/255,queries=500)", "linf", 8.0, 500, None),
+        ("pgd(linf,8/255,20)", "linf", 8.0, 20),
+        ("pgd(linf,8/255,40,restarts=2)", "linf", 8.0, 40),
+        ("apgd(l2,0.5,10)", "l2", 127.5, 10),
+        ("pgd(l2,1,10)", "l2", 255.0, 10),
+        ("fgsm(linf,4/255)", "linf", 4.0, None),
+        ("cw(l2,100)", "l2", None, 100),
+        ("square(linf,8/255,500)", "linf", 8.0, 500),
+        ("union(linf,8/255,20)", "linf", 8.0, 20),
     ],
 )
-def test_attack_keys(condition: str, norm: str, eps: float | None, steps: int | None, restarts: int | None) -> None:
+def test_a_key_alone_tells_norm_eps_and_steps(condition: str, norm: str, eps: float | None, steps: int | None) -> None:
     key = AttackKey.read(condition)
     assert key is not None
-    assert (key.norm, key.eps_255, key.steps, key.restarts) == (norm, eps, steps, restarts)
+    assert (key.norm, key.eps_255, key.steps, key.objective) == (norm, eps, steps, None)
+
+
+@pytest.mark.parametrize("text", ["pgd(linf,8/255)", "pgd(l2,0.5,7,restarts=3,objective=answer)"])
+def test_what_the_key_leaves_out_comes_from_the_run(text: str) -> None:
+    condition = resolve(text)
+    told = arguments(condition)
+    key = AttackKey.read(condition.key, told)
+    assert key is not None
+    assert (str(key.steps), str(key.restarts), key.objective) == (told["steps"], told["restarts"], told["objective"])
+    block = block_of(make_run({"clean": GOLD, condition.key: GOLD}, arguments={condition.key: dict(told)}))
+    assert block["attacks"][condition.key]["restarts"] == int(told["restarts"])
 
 
 def test_only_attacks_are_attacks() -> None:
@@ -134,7 +148,7 @@ def test_only_attacks_are_attacks() -> None:
 def test_an_l2_attack_has_its_own_control_and_curve() -> None:
     block = block_of(make_run({"clean": GOLD, "pgd(l2,0.5,20)": "BBCDABCD", "random_l2(0.5)": GOLD, WEAK: GOLD}))
     attack = block["attacks"]["pgd(l2,0.5,20)"]
-    assert (attack["norm"], attack["eps_255"], attack["objective"]) == ("l2", 127.5, "margin")
+    assert (attack["norm"], attack["eps_255"], attack["objective"]) == ("l2", 127.5, None)
     assert attack["control"]["condition"] == "random_l2(0.5)"
     assert [(c["attack"], c["norm"], len(c["points"])) for c in block["curves"]] == [
         ("pgd", "l2", 2),

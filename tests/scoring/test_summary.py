@@ -12,7 +12,7 @@ from medproof.scoring.cases import cases
 from medproof.scoring.intervals import wilson
 from medproof.scoring.summary import combine, plain_json, summarise
 
-STRONG = "pgd(linf,8/255,20,1)"
+STRONG = "pgd(linf,8/255,20)"
 
 
 def test_the_reader() -> None:
@@ -189,7 +189,7 @@ def test_cases() -> None:
 def test_a_large_run_takes_seconds() -> None:
     items = tuple(make_item(n, "ABCD"[n % 4], image=f"images/{n // 2}.png") for n in range(2000))
     draw = random.Random(0)
-    names = ["clean", "blank", "shuffled", *(f"pgd(linf,{k}/255,20,1)" for k in (1, 2, 4))]
+    names = ["clean", "blank", "shuffled", *(f"pgd(linf,{k}/255,20)" for k in (1, 2, 4))]
     answers = {name: "".join(draw.choice("ABCD-") for _ in items) for name in names}
     run = make_run(answers, items)
     start = time.process_time()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from medproof import __version__
-from medproof.cli import audit, demo, doctor, report, run, train
+from medproof.cli import audit, compare, demo, doctor, report, run, train
 
 app = typer.Typer(
     name="medproof",
@@ -39,4 +39,5 @@ app.command("audit")(audit.audit)
 app.command("train")(train.train)
 app.command("run")(run.run)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.command("doctor")(doctor.doctor)

@@ -22,7 +22,7 @@ RELIANCE = {
 
 
 def show_headline(run: RunData) -> None:
-    """Print the conditions, the reliance numbers and, after attacks, robust accuracy beside its image-reliant part."""
+    """Print the conditions, the reliance numbers and, after attacks, the worst case beside its image-reliant part."""
     from medproof.scoring.summary import summarise
 
     summary = summarise(run)
@@ -35,6 +35,24 @@ def show_headline(run: RunData) -> None:
     for key, row in summary["conditions"].items():
         if row.get("degenerate"):
             say(f"! {key}: one answer takes more than 90 % of the replies")
+
+
+def show_sanity(run: RunData) -> None:
+    """Print the checks of the attack, and for each that failed what it means and what to do."""
+    told = run.sanity or {}
+    table = new_table(f"Sanity of {told['subject']}, {told['n_items']} items", ("check", "verdict", "numbers"))
+    for check in told["checks"]:
+        table.add_row(check["title"], check["verdict"], check["reason"] or numbers_of(check["numbers"]))
+    show(table)
+    for check in told["checks"]:
+        if check["verdict"] == "failed":
+            say(f"! {check['title']}: {check['means']} {check['remedy']}")
+
+
+def numbers_of(numbers: Mapping[str, Any]) -> str:
+    """The numbers of a check in one line."""
+    shown = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in numbers.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
 
 
 def conditions_table(summary: Mapping[str, Any]) -> Table:
@@ -84,7 +102,7 @@ def robust_lines(summary: Mapping[str, Any]) -> list[str]:
     star = robust.get("RA_star")
     shown = "needs the condition blank" if star is None else f"{percent(star)} % {interval(robust.get('RA_star_ci95'))}"
     return [
-        f"robust accuracy RA {percent(robust['RA'])} % {interval(robust.get('RA_ci95'))}; "
+        f"{robust['validation']['name']}, worst case RA {percent(robust['RA'])} % {interval(robust.get('RA_ci95'))}; "
         f"of that resting on the image (RA*) {shown}"
     ]
 

@@ -101,6 +101,32 @@ def execute(plan: Plan, model: Model, shown: Display, *, allow_identified: bool 
     return summary
 
 
+def check_attacks(plan: Plan, model: Model, shown: Display, n_items: int, *, allow_identified: bool = False) -> Path:
+    """Run the sanity checks of the plan's attacks into its run folder; returns the path of sanity.json.
+
+    Raises UserError where no condition attacks within a budget, and KeyboardInterrupt after an interruption.
+    """
+    from medproof.evaluation.loop import BATCH_TOKENS
+    from medproof.sanity.runner import run_sanity
+
+    def advance(progress: Progress) -> None:
+        shown.update(f"sanity: {progress.condition}", progress.done, progress.total)
+
+    return run_sanity(
+        model,
+        plan.selected,
+        plan.conditions,
+        plan.out,
+        model_spec=plan.model_spec,
+        mode=plan.mode,
+        seed=plan.seed,
+        n_items=n_items,
+        batch_tokens=plan.batch_tokens or BATCH_TOKENS,
+        allow_identified=allow_identified,
+        progress=advance,
+    )
+
+
 def require_complete(summary: Summary, run: RunData) -> None:
     """Raise UserError, naming the first cause, unless every item has an answer under every condition."""
     if summary.complete:

@@ -1,4 +1,4 @@
-"""`medproof report RUN [RUN ...]`: report.html and report.json from stored responses; needs no model."""
+"""`medproof report RUN [RUN ...]`: report.html and report.json from what runs and trainings stored; needs no model."""
 
 from __future__ import annotations
 
@@ -14,20 +14,26 @@ from medproof.errors import UserError
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Default: the first run folder.")] = None,
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of medproof run and of medproof train.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Default: the first folder.")] = None,
     audit: Annotated[
         Path | None, typer.Option("--audit", metavar="FILE", help="audit.json of medproof audit, shown as a section.")
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Write a self-contained report.html and report.json."""
+    from medproof.report.training import is_training, read_training
     from medproof.runs.store import read_run
 
     findings = None if audit is None else read_audit(audit)
     folder = out or runs[0]
     if dry_run:
         for run in runs:
+            if is_training(run):
+                say(f"{run}: training, {read_training(run).steps} steps")
+                continue
             data = read_run(run)
             say(f"{run}: {len(data.items)} items, {len(data.responses)} responses")
         say(f"would write {folder}/report.html and {folder}/report.json")

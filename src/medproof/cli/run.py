@@ -45,20 +45,29 @@ def run(
     split: Split = "test",
     device: Device = "auto",
     dtype: Annotated[DtypeChoice, typer.Option("--dtype", help="auto: bfloat16 on a GPU, else float32.")] = "auto",
+    sanity: Annotated[
+        bool, typer.Option("--sanity", help="Also check the attack itself: is it strong enough to be believed?")
+    ] = False,
+    sanity_items: Annotated[
+        int, typer.Option("--sanity-items", min=1, help="Items that the checks use, a fixed choice.")
+    ] = 64,
     dry_run: DryRun = False,
 ) -> None:
     """Answer the items of a data set under one or more conditions.
 
     Running the same command again skips what is stored. Exit code 0 only when every item has its answer.
     """
-    from medproof.cli.headline import show_headline
+    from medproof.cli.headline import show_headline, show_sanity
     from medproof.cli.inputs import resolve_conditions, select
-    from medproof.cli.pipeline import Plan, execute, require_complete
+    from medproof.cli.pipeline import Plan, check_attacks, execute, require_complete
     from medproof.cli.progress import display
     from medproof.datasets import load
     from medproof.evaluation.images import check
+    from medproof.sanity.plan import subject
 
     conditions = resolve_conditions(condition)
+    if sanity:
+        subject(conditions)  # there may be no attack to check
     everything = load(data, images_root=images, seed=seed)
     selected = select(everything, split, limit, data)
     check(selected, allow_identified=allow_identified)
@@ -80,6 +89,8 @@ def run(
     if dry_run:
         for line in plan.lines():
             say(line)
+        if sanity:
+            say(f"then check {subject(conditions).key} on {min(sanity_items, len(selected.items))} items")
         next_command(*(word for word in sys.argv[1:] if word != "--dry-run"))
         return
     from medproof.models import load as load_model
@@ -88,7 +99,11 @@ def run(
     scored_model = load_model(model, device=device, dtype=dtype)
     with display() as shown:
         summary = execute(plan, scored_model, shown, allow_identified=allow_identified)
+        if sanity:
+            check_attacks(plan, scored_model, shown, sanity_items, allow_identified=allow_identified)
     stored = read_run(out)
     show_headline(stored)
+    if sanity:
+        show_sanity(stored)
     next_command("report", out)
     require_complete(summary, stored)

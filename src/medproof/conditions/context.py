@@ -33,10 +33,10 @@ class Context:
     model: "Model"
     load: Callable[[Item], Pixels]
     _plans: dict[str, Any] = field(default_factory=dict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def plan(self, name: str, make: Callable[[], T]) -> T:
-        """What a condition works out once for the whole run, such as who swaps images with whom."""
+        """What a condition works out once for the whole run, such as who swaps images with whom. May be nested."""
         with self._lock:
             if name not in self._plans:
                 self._plans[name] = make()

@@ -37,13 +37,17 @@ def _no_twin(_: Arguments) -> str | None:
     return None
 
 
+def _no_options(_: Arguments) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Kind:
     """One condition by name.
 
     prepare: cheap, no gradients, callable from threads; None for an item the condition does not apply to.
     perturb: for attacks alone; takes prepared views to attacked ones.
-    needs_gradients: whether `perturb` needs a white-box model.
+    needs_gradients: whether `perturb` needs a white-box model. needs_options: whether it reads option scores.
     twin: key of the control condition for given arguments.
     """
 
@@ -55,6 +59,7 @@ class Kind:
     twin: Callable[[Arguments], str | None] = _no_twin
     perturb: Perturb | None = None
     needs_gradients: bool = False
+    needs_options: Callable[[Arguments], bool] = _no_options
 
     @property
     def usage(self) -> str:

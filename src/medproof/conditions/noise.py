@@ -16,9 +16,6 @@ from medproof.conditions.kind import Arguments, Kind, Parameter, Prepare
 from medproof.conditions.parameters import WHITE, grey_levels, l2_eps, linf_eps, sigma
 from medproof.records import Condition, Item, View
 
-_RESCALINGS = 8
-"""Clipping at black and white takes length off a random direction; this often it is stretched again."""
-
 _Change = Callable[[Pixels, Arguments, np.random.Generator], Pixels]
 
 
@@ -34,18 +31,12 @@ def _random_sign(image: Pixels, given: Arguments, rng: np.random.Generator) -> P
 
 
 def _random_l2(image: Pixels, given: Arguments, rng: np.random.Generator) -> Pixels:
-    import torch
-
+    from medproof.attacks.random_noise import random_border
     from medproof.attacks.threat import ThreatModel
     from medproof.images.preprocess import to_float, to_uint8
 
-    threat = ThreatModel("l2", Fraction(given["eps"]))
-    clean = to_float(image)
-    delta = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32).transpose(2, 0, 1))
-    for _ in range(_RESCALINGS):
-        reached = (clean + delta).clamp(0, 1) - clean
-        delta = delta * (float(threat.eps) / reached.norm().clamp_min(1e-9))
-    return to_uint8(threat.finish((clean + delta)[None], clean[None])[0])
+    border = random_border(to_float(image), ThreatModel("l2", Fraction(given["eps"])), rng)
+    return to_uint8(border)
 
 
 def _every_item(change: _Change) -> Prepare:

@@ -75,10 +75,17 @@ def arguments(condition: Condition) -> Arguments:
 
 def check_model(condition: Condition, model: Model) -> None:
     """Raises UserError, before any work is done, when `model` cannot run `condition`."""
-    if kind_of(condition).needs_gradients and not hasattr(model, "loss"):
+    kind, given = kind_of(condition), arguments(condition)
+    if kind.needs_gradients and not hasattr(model, "loss"):
         control = f", or its random control {condition.twin}" if condition.twin else ""
+        box = f"square({given['norm']},{given.get('eps', '1')},reads=letter)"
         raise UserError(
-            f"condition {condition.key} needs gradients, and model {model.name} gives none: use a local model{control}"
+            f"condition {condition.key} needs gradients, and model {model.name} gives none: use a local model, "
+            f"the black-box attack {box}{control}"
+        )
+    if kind.needs_options(given) and not hasattr(model, "option_logprobs"):
+        raise UserError(
+            f"condition {condition.key} reads option scores, and model {model.name} gives none: add reads=letter"
         )
 
 

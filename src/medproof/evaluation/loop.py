@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from medproof.conditions import arguments
 from medproof.evaluation.batches import Budget, Task, reason, run
 from medproof.evaluation.images import ImageLoader
 from medproof.evaluation.interrupt import Interrupts
@@ -67,7 +68,9 @@ def evaluate(
     goes on where this one ended.
     """
     unique = list({condition.key: condition for condition in conditions}.values())
+    told: dict[str, dict[str, str]] = {}
     if how is None:
+        told = {condition.key: dict(arguments(condition)) for condition in unique}
         load = ImageLoader(dataset, model.grid, allow_identified=allow_identified)
         how = conditioner(unique, dataset=dataset, seed=seed, mode=mode, model=model, load=load)
     reads_options = hasattr(model, "option_logprobs")
@@ -84,6 +87,7 @@ def evaluate(
         progress=progress or _silent,
         budgets={True: Budget(batch_tokens), False: Budget(batch_tokens)},
         interrupts=Interrupts(),
+        arguments=told,
     )
     return loop.run(unique, threads or min(4, os.cpu_count() or 1))
 
@@ -103,11 +107,14 @@ class _Loop:
     budgets: dict[bool, Budget]
     """by whether the condition attacks: gradients take more memory"""
     interrupts: Interrupts
+    arguments: dict[str, dict[str, str]]
+    """of each condition, defaults filled in: stored beside its key, which leaves them out"""
 
     def run(self, conditions: Sequence[Condition], threads: int) -> Summary:
         start = time.perf_counter()
         summary = Summary({condition.key: ConditionSummary() for condition in conditions})
-        self.store.update_meta(lambda meta: _with_conditions(meta, [condition.key for condition in conditions]))
+        keys = [condition.key for condition in conditions]
+        self.store.update_meta(lambda meta: _with_conditions(meta, keys, self.arguments))
         with self.interrupts:
             try:
                 with self._claims_given_up(), _pool(threads) as pool:
@@ -282,8 +289,9 @@ def _silent(progress: Progress) -> None:
     """No progress asked for."""
 
 
-def _with_conditions(meta: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    return {**meta, "conditions": list(dict.fromkeys([*meta.get("conditions", []), *keys]))}
+def _with_conditions(meta: dict[str, Any], keys: Sequence[str], arguments: dict[str, dict[str, str]]) -> dict[str, Any]:
+    told = {**meta.get("arguments", {}), **arguments}
+    return {**meta, "conditions": list(dict.fromkeys([*meta.get("conditions", []), *keys])), "arguments": told}
 
 
 @contextmanager

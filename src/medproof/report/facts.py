@@ -17,6 +17,7 @@ PROVENANCE_NAMES = {
     "command": "Command",
     "model": "Model",
     "model_name": "Model name",
+    "training": "Trained",
     "mode": "Prompt",
     "weights_hash": "Weights SHA-256",
     "processor_hash": "Processor SHA-256",
@@ -33,7 +34,7 @@ PROVENANCE_NAMES = {
     "hardware": "Hardware",
     "text_prior": "Text prior",
 }
-_ELSEWHERE = frozenset({"schema", "quarantined"})
+_ELSEWHERE = frozenset({"schema", "quarantined", "arguments"})
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ def provenance(block: Mapping[str, Any]) -> list[Fact]:
 def _shown(key: str, value: Any) -> str:
     if key == "text_prior" and isinstance(value, Mapping):  # it may hold an answer per item
         return f"{percent(value.get('accuracy'))} of {plain(value.get('n'))} questions"
+    if key == "training" and isinstance(value, Mapping):
+        chosen = {name: kept for name, kept in (value.get("filters") or {}).items() if kept}
+        data = (value.get("dataset") or {}).get("name")
+        only = f" (only {plain(chosen)})" if chosen else ""
+        return f"{value.get('kind')}, {plain(value.get('steps'))} steps from {value.get('init')} on {data}{only}"
     if key == "command" and isinstance(value, Sequence) and not isinstance(value, str):
         return shlex.join(str(part) for part in value) or MISSING
     return plain(value)

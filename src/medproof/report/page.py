@@ -1,7 +1,7 @@
 """The page: everything worked out here, laid out by templates/report.html.j2."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -9,41 +9,48 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from medproof.report import facts, plots, tables
+from medproof.report import attack_plots, attacks, facts, plots, tables
 from medproof.report.cases import CaseBook
-from medproof.report.run_view import RunView, attack_keys, condition_keys, views
-from medproof.report.wording import NORMS, in_words, interval, moment, percent, points
+from medproof.report.run_view import SIDE_BY_SIDE, RunView, attack_keys, condition_keys, model_name, views
+from medproof.report.sanity import sanity
+from medproof.report.training import COLUMNS, Family
+from medproof.report.transfer import matrices
+from medproof.report.wording import MISSING, in_words, interval, moment, percent, points
 
 PAGE = "report.html.j2"
-NOISE = frozenset({"random_sign"})
 GROUPS = (("modality", "Modality"), ("question_type", "Question type"), ("source", "Source"))
 
 
-def render(summaries: Sequence[dict[str, Any]], book: CaseBook, audit: Mapping[str, Any] | None) -> str:
-    """HTML of the whole page. Depends on nothing but its arguments."""
+def render(
+    summaries: Sequence[dict[str, Any]],
+    book: CaseBook,
+    audit: Mapping[str, Any] | None,
+    transfer: Mapping[str, Any] | None = None,
+    training: Sequence[Family] = (),
+) -> str:
+    """HTML of the whole page. Depends on nothing but its arguments. transfer: of `scoring.transfer`."""
     runs = views(summaries)
     keys = condition_keys(runs)
-    robust, effort = tables.robust(runs, attack_keys(runs))
     return (
         _environment()
         .get_template(PAGE)
         .render(
             runs=runs,
+            many=len(runs) > SIDE_BY_SIDE,
             keys=keys,
-            title=_title(summaries),
+            title=_title(summaries, training),
             created=moment(max((str(_provenance(s).get("created") or "") for s in summaries), default="")),
             intervals=_intervals(runs, keys),
             headline=tables.headline(runs, keys),
             headline_columns=tables.HEADLINE_COLUMNS,
             flips=tables.flips(runs, keys),
             flip_columns=tables.FLIP_COLUMNS,
-            robust=robust,
-            robust_columns=tables.ROBUST_COLUMNS,
-            effort=effort,
-            effort_columns=tables.EFFORT_COLUMNS,
-            worst=tables.worst_case(runs),
-            worst_columns=tables.WORST_COLUMNS,
-            curves=_curves(runs),
+            **attack_section(runs),
+            transfer=matrices(transfer),
+            training=training,
+            training_columns=COLUMNS,
+            reliance_table=[(run, _reliance_cells(run)) for run in runs],
+            reliance_columns=list(RELIANCE.values()),
             reliance=[(run, _reliance_bars(index, run), _reliance_facts(run)) for index, run in enumerate(runs)],
             heat=[(name, found) for group, name in GROUPS if _varied(found := tables.heat(runs, keys, group), group)],
             readings=tables.readings(runs, keys),
@@ -53,12 +60,35 @@ def render(summaries: Sequence[dict[str, Any]], book: CaseBook, audit: Mapping[s
                 for run in runs
             ],
             book=book,
+            case_runs=SIDE_BY_SIDE,
             case_json=script_json(book.data),
             picture_json=script_json(book.pictures),
             css=_asset("report.css"),
             js=_asset("report.js"),
+            training_js=_asset("training.js"),
         )
     )
+
+
+def attack_section(runs: Sequence[RunView]) -> dict[str, Any]:
+    """What templates/robust.html.j2 and sanity.html.j2 show."""
+    robust, effort = attacks.by_attack(runs, attack_keys(runs))
+    return {
+        "robust": robust,
+        "robust_columns": attacks.ATTACK_COLUMNS,
+        "effort": effort,
+        "effort_columns": attacks.EFFORT_COLUMNS,
+        "worst": attacks.worst_case(runs),
+        "worst_columns": attacks.WORST_COLUMNS,
+        "members": attacks.members(runs),
+        "member_columns": attacks.MEMBER_COLUMNS,
+        "unions": attacks.unions(runs),
+        "union_columns": attacks.UNION_COLUMNS,
+        "curves": attack_plots.by_eps(runs),
+        "efforts": attack_plots.by_effort(runs),
+        "energy": attack_plots.by_evidence(runs),
+        "sanity": sanity(runs),
+    }
 
 
 def script_json(value: Any) -> Markup:
@@ -87,10 +117,16 @@ def _asset(name: str) -> Markup:
     return Markup(text)
 
 
-def _title(summaries: Sequence[dict[str, Any]]) -> str:
-    models = dict.fromkeys(str(s.get("model") or "model").rstrip("/").rpartition("/")[2] for s in summaries)
+def _title(summaries: Sequence[dict[str, Any]], training: Sequence[Family]) -> str:
+    if not summaries:
+        return f"Training of {_named([family.title for family in training], 'recipes')}"
+    models = dict.fromkeys(map(model_name, summaries))
     data = dict.fromkeys(str(s.get("dataset") or "data").rstrip("/").rpartition("/")[2] for s in summaries)
-    return f"{', '.join(models)} on {', '.join(data)}"
+    return f"{_named(models, 'models')} on {', '.join(data)}"
+
+
+def _named(names: Collection[str], what: str) -> str:
+    return ", ".join(names) if len(names) <= SIDE_BY_SIDE else f"{len(names)} {what}"
 
 
 def _provenance(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,14 +134,9 @@ def _provenance(summary: Mapping[str, Any]) -> dict[str, Any]:
     return block if isinstance(block, dict) else {}
 
 
-def _bounds(block: Mapping[str, Any]) -> tuple[float, float] | None:
-    ci = block.get("ci95")
-    return (float(ci[0]), float(ci[1])) if ci and None not in ci else None
-
-
 def _point(name: str, block: Mapping[str, Any], style: str, marker: str) -> plots.Point:
     chance = block.get("chance")
-    return plots.Point(name, float(block["accuracy"]), _bounds(block), chance, style, marker)
+    return plots.Point(name, float(block["accuracy"]), plots.bounds(block), chance, style, marker)
 
 
 def _intervals(runs: Sequence[RunView], keys: Sequence[str]) -> Markup | None:
@@ -115,40 +146,6 @@ def _intervals(runs: Sequence[RunView], keys: Sequence[str]) -> Markup | None:
         if found:
             rows.append(plots.Row(in_words(key), tuple(_point(r.label, b, r.style, r.marker) for r, b in found)))
     return plots.intervals("intervals", "Accuracy under each condition with 95 % intervals", rows) if rows else None
-
-
-def _curves(runs: Sequence[RunView]) -> list[tuple[str, str, Markup, list[plots.Curve]]]:
-    """Per run and norm: (run label, norm, plot, its curves)."""
-    found = []
-    for number, run in enumerate(runs):
-        families = (run.summary.get("robust") or {}).get("curves") or []
-        norms = [str(family["norm"]) for family in families if family["family"] not in NOISE]
-        blank = run.answered("blank")
-        levels = {"blank image": float(blank["accuracy"])} if blank else {}
-        for norm in dict.fromkeys(norms):
-            curves = [
-                _curve(place, family) for place, family in enumerate(f for f in families if str(f["norm"]) == norm)
-            ]
-            name = NORMS.get(norm, norm)
-            title = f"{run.label}: accuracy against attack size ({name})"
-            scale = "pixels in 0 to 1" if norm == "l2" else "in 1/255 of the pixel range"
-            unit = f"attack size ε, {name}, {scale}"
-            plot = plots.eps_curve(f"eps-{number}-{norm}", title, curves, levels, unit)
-            found.append((run.label, name, plot, curves))
-    return found
-
-
-def _curve(place: int, family: Mapping[str, Any]) -> plots.Curve:
-    scale = 255 if family["norm"] == "l2" else 1
-    points = tuple(
-        (float(point["eps_255"]) / scale, float(point["accuracy"]), _bounds(point))
-        for point in family["points"]
-        if point.get("accuracy") is not None
-    )
-    if family["family"] in NOISE:
-        return plots.Curve("Random noise of that size", points, "noise", "diamond")
-    markers = ("circle", "square", "triangle")
-    return plots.Curve(in_words(family["attack"]), points, f"attack{place % 3}", markers[place % 3])
 
 
 def _reliance_bars(number: int, run: RunView) -> Markup | None:
@@ -192,6 +189,11 @@ def _reliance_facts(run: RunView) -> list[tuple[str, str, str, str]]:
             bounds = f"{ci[0]:.2f} to {ci[1]:.2f}" if ci and key == "kappa" else interval(ci)
             rows.append((name, shown, bounds.replace("-", "−"), meaning))
     return rows
+
+
+def _reliance_cells(run: RunView) -> list[tables.Cell]:
+    found = {name: tables.Cell(value, ci) for name, value, ci, _ in _reliance_facts(run)}
+    return [found.get(name, tables.Cell(MISSING)) for name, _ in RELIANCE.values()]
 
 
 def _varied(found: Sequence[tables.HeatTable], group: str) -> bool:

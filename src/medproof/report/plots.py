@@ -8,13 +8,20 @@ table beside it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from markupsafe import Markup
 
 from medproof.report import svg
+from medproof.report.step_plot import nice_ticks
 from medproof.report.wording import percent
 
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+Bounds = tuple[float, float] | None
+MANY_X = 8
+NEAR = 0.06
+"""Of the width: x labels closer than this would run into each other."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Point:
 
     name: str
     value: float
-    ci: tuple[float, float] | None
+    ci: Bounds
     chance: float | None
     style: str
     marker: str
@@ -64,7 +71,7 @@ def _tick(share: float, y: float) -> Markup:
     return svg.text(percent(share, 0), svg.pct(share), y, "t-axis", anchor=anchor)
 
 
-def _between(ci: tuple[float, float] | None) -> str:
+def _between(ci: Bounds) -> str:
     return f" (95 % interval {percent(ci[0])} to {percent(ci[1])})" if ci else ""
 
 
@@ -80,8 +87,17 @@ def _whisker(point: Point, y: float) -> list[Markup]:
     return marks
 
 
-def bars(slug: str, title: str, rows: Sequence[Point], chance: float | None) -> Markup:
-    """Horizontal bars from 0 to 100 % with whiskers; chance as a dashed tick on each."""
+def bounds(block: Mapping[str, Any]) -> Bounds:
+    """The 95 % interval of a block of the summary."""
+    ci = block.get("ci95")
+    return (float(ci[0]), float(ci[1])) if ci and None not in ci else None
+
+
+def bars(slug: str, title: str, rows: Sequence[Point], chance: float | None, mark: str = "chance") -> Markup:
+    """Horizontal bars from 0 to 100 % with whiskers; a dashed tick on each at its own chance level, else `chance`.
+
+    mark: what the tick stands for, in words.
+    """
     step = 46
     height = step * len(rows)
     parts: list[Markup] = []
@@ -95,26 +111,27 @@ def bars(slug: str, title: str, rows: Sequence[Point], chance: float | None) -> 
             low, high = (svg.pct(bound) for bound in row.ci)
             inside.append(svg.line(low, y + 30.5, high, y + 30.5, "ci over"))
             inside.extend(svg.line(end, y + 26.5, end, y + 34.5, "ci over") for end in (low, high))
-        if chance is not None:
-            inside.append(svg.line(svg.pct(chance), y + 19, svg.pct(chance), y + 42, "chance"))
+        if (level := row.chance if row.chance is not None else chance) is not None:
+            inside.append(svg.line(svg.pct(level), y + 19, svg.pct(level), y + 42, "chance"))
     inside.extend(_tick(t, height + 16) for t in TICKS)
-    desc = "; ".join(f"{row.name} {percent(row.value)}{_between(row.ci)}" for row in rows)
-    desc += f"; chance {percent(chance)}" if chance is not None else ""
+    own = {row.name: f", {mark} {percent(row.chance)}" for row in rows if row.chance is not None}
+    desc = "; ".join(f"{row.name} {percent(row.value)}{_between(row.ci)}{own.get(row.name, '')}" for row in rows)
+    desc += f"; {mark} {percent(chance)}" if chance is not None else ""
     return svg.figure(slug, title, desc, height + 24, svg.panel(0.012, 0.81, *inside), *parts)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracy at rising budgets: (eps in 1/255, accuracy, interval)."""
+    """Accuracy at rising sizes or efforts: (x, accuracy, interval)."""
 
     name: str
-    points: tuple[tuple[float, float, tuple[float, float] | None], ...]
+    points: tuple[tuple[float, float, Bounds], ...]
     style: str
     marker: str
 
 
-def eps_curve(slug: str, title: str, curves: Sequence[Curve], levels: Mapping[str, float], unit: str) -> Markup:
-    """Accuracy (y, 0 to 100 %) against attack size (x); `levels` are horizontal lines such as the blank image."""
+def line_plot(slug: str, title: str, curves: Sequence[Curve], levels: Mapping[str, float], unit: str) -> Markup:
+    """Accuracy (y, 0 to 100 %) against size or effort (x); `levels` are horizontal lines such as the blank image."""
     top, height = 14.0, 210.0
     largest = max((eps for curve in curves for eps, _, _ in curve.points), default=1.0) or 1.0
 
@@ -130,7 +147,7 @@ def eps_curve(slug: str, title: str, curves: Sequence[Curve], levels: Mapping[st
         inside.append(svg.text(f"{name} {percent(share, 0)}", "3%", at_y(share) - 5, "t-level"))
     for curve in curves:
         inside.extend(_path(curve, at_x, at_y))
-    shown = sorted({eps for curve in curves for eps, _, _ in curve.points})
+    shown = _marks({eps for curve in curves for eps, _, _ in curve.points}, largest)
     inside.extend(svg.text(f"{eps:g}", at_x(eps), top + height + 18, "t-axis", anchor="middle") for eps in shown)
     inside.append(svg.text(unit, "50%", top + height + 38, "t-axis", anchor="middle"))
     axis = [svg.text(percent(t, 0), "9.5%", at_y(t) + 4, "t-axis", anchor="end") for t in TICKS]
@@ -139,6 +156,14 @@ def eps_curve(slug: str, title: str, curves: Sequence[Curve], levels: Mapping[st
         for curve in curves
     ) + "".join(f"; {name} {percent(share)}" for name, share in levels.items())
     return svg.figure(slug, title, desc, top + height + 46, *axis, svg.panel(0.115, 0.855, *inside))
+
+
+def _marks(values: set[float], largest: float) -> list[float]:
+    """The x values themselves where they are few and apart, else round numbers."""
+    places = sorted(values)
+    if len(places) <= MANY_X and all(b - a >= NEAR * largest for a, b in pairwise(places)):
+        return places
+    return [tick for tick in nice_ticks(0.0, largest) if tick <= largest]
 
 
 def _path(curve: Curve, at_x: Callable[[float], str], at_y: Callable[[float], float]) -> list[Markup]:

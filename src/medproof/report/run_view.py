@@ -8,6 +8,8 @@ from medproof.report.svg import MARKERS
 from medproof.report.verdict import Verdict, attacks_of, given_modality_of, text_prior_of, verdict
 from medproof.report.wording import name_of
 
+SIDE_BY_SIDE = 4
+"""So many runs are told apart by colour and shape; of more, the page lists rather than overlays."""
 _RANK = ("clean", "noimage", "blank", "shuffled")
 
 
@@ -52,7 +54,9 @@ def views(summaries: Sequence[dict[str, Any]]) -> list[RunView]:
 
 def labels(summaries: Sequence[dict[str, Any]]) -> list[str]:
     """The shortest of "model · mode", "+ dataset", "+ run name", "+ number" that tells all runs apart."""
-    parts = [[_model(s), str(s.get("mode", "")), str(s.get("dataset", "")), str(s.get("name", ""))] for s in summaries]
+    parts = [
+        [model_name(s), str(s.get("mode", "")), str(s.get("dataset", "")), str(s.get("name", ""))] for s in summaries
+    ]
     for count in (2, 3, 4):
         found = [" · ".join(dict.fromkeys(filter(None, part[:count]))) or "run" for part in parts]
         if len(set(found)) == len(found):
@@ -60,9 +64,10 @@ def labels(summaries: Sequence[dict[str, Any]]) -> list[str]:
     return [f"{label} · {index + 1}" for index, label in enumerate(found)]
 
 
-def _model(summary: dict[str, Any]) -> str:
-    """The last part of a path or hub id: what people call the model."""
-    return str(summary.get("model") or "model").rstrip("/").rpartition("/")[2]
+def model_name(summary: dict[str, Any]) -> str:
+    """The last part of a path or hub id: what people call the model. Of OUT/model, which training writes, OUT."""
+    *_, folder, name = ["", *str(summary.get("model") or "model").rstrip("/").split("/")]
+    return folder if name == "model" and folder else name
 
 
 def condition_keys(runs: Sequence[RunView]) -> list[str]:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from medproof.report import plots
 from medproof.report.run_view import RunView
-from medproof.report.wording import MISSING, NBSP, NORMS, eps_text, in_words, interval, percent, points
+from medproof.report.wording import MISSING, in_words, interval, percent, points
 
 HEAT_STEPS = 10
 
@@ -73,7 +73,7 @@ class RunRow:
     span: int
 
 
-def _run_rows(rows: Sequence[tuple[str, RunView, tuple[Cell, ...]]]) -> list[RunRow]:
+def run_rows(rows: Sequence[tuple[str, RunView, tuple[Cell, ...]]]) -> list[RunRow]:
     counts = Counter(key for key, _, _ in rows)
     first = {key: place for place, (key, _, _) in reversed(list(enumerate(rows)))}
     return [
@@ -95,90 +95,16 @@ def flips(runs: Sequence[RunView], keys: Sequence[str]) -> list[RunRow]:
                 shares = [Cell(percent(block[name]), interval(block.get(f"{name}_ci95"))) for name in _FLIPS]
                 net = Cell(points(block.get("net")), interval(block.get("net_ci95")))
                 rows.append((key, run, (*shares, net)))
-    return _run_rows(rows)
+    return run_rows(rows)
 
 
 _FLIPS = ("flip", "harmful_flip", "beneficial_flip")
-ROBUST_COLUMNS = (
-    "Under attack",
-    "Random noise of that size",
-    "Clean",
-    "Blank image",
-    "Shuffled image",
-    "Text prior",
-    "Attack success",
-    "How it fails",
-)
-EFFORT_COLUMNS = ("Budget", "Steps × restarts", "Objective", "Forwards + backwards", "Judged on")
-EVIDENCE_COLUMNS = ("Clean", "Blank image", "Shuffled image", "Text prior")
 
 
-def evidence(run: RunView) -> tuple[Cell, ...]:
-    """What must stand beside every robust number: does the model look at all?"""
-    return (
-        *(_accuracy(run.conditions.get(key)) for key in ("clean", "blank", "shuffled")),
-        _accuracy(run.text_prior) if run.text_prior else Cell("not known"),
-    )
-
-
-def _accuracy(block: dict[str, Any] | None) -> Cell:
+def accuracy_cell(block: dict[str, Any] | None) -> Cell:
     if not block or block.get("accuracy") is None:
         return Cell("not run")
     return Cell(percent(block["accuracy"]), interval(block.get("ci95")))
-
-
-def robust(runs: Sequence[RunView], order: Sequence[str]) -> tuple[list[RunRow], list[RunRow]]:
-    """One row per attack and run, attacks in `order`: what it leaves beside the evidence, and what it took."""
-    blocks = [(key, run, run.attacks[key]) for key in order for run in runs if key in run.attacks]
-    left = [(key, run, _left(run, block)) for key, run, block in blocks]
-    took = [(key, run, _effort(block)) for key, run, block in blocks]
-    return _run_rows(left), _run_rows(took)
-
-
-def _left(run: RunView, attack: dict[str, Any]) -> tuple[Cell, ...]:
-    failures = attack.get("failures") or {}
-    ways = [f"{count}{NBSP}{name}" for name, count in failures.items() if count]
-    return (
-        _accuracy(attack),
-        _accuracy(attack.get("control")),
-        *evidence(run),
-        Cell(percent(attack.get("success_rate")), interval(attack.get("success_rate_ci95"))),
-        Cell(ways[0] if ways else MISSING, ", ".join(ways[1:])),
-    )
-
-
-def _effort(attack: dict[str, Any]) -> tuple[Cell, ...]:
-    norm = NORMS.get(str(attack.get("norm")), str(attack.get("norm") or ""))
-    judged = [name for flag, name in (("decoded", "decoded answer"), ("eight_bit", "8-bit image")) if attack.get(flag)]
-    return (
-        Cell(f"{norm} {eps_text(attack)}".strip()),
-        Cell(f"{_number(attack.get('steps'))} × {_number(attack.get('restarts'))}"),
-        Cell(str(attack.get("objective") or "default")),
-        Cell(f"{_number(attack.get('forwards'))} + {_number(attack.get('backwards'))}"),
-        Cell(", ".join(judged) or MISSING),
-    )
-
-
-def _number(value: Any) -> str:
-    return f"{value:,.0f}".replace(",", "\u202f") if isinstance(value, int | float) else MISSING
-
-
-WORST_COLUMNS = ("RA", "RA*", "RA where blank is wrong", *EVIDENCE_COLUMNS)
-
-
-def worst_case(runs: Sequence[RunView]) -> list[tuple[str, tuple[Cell, ...]]]:
-    """Per run with attacks: RA (right under every attack), RA* and the evidence beside them."""
-    rows = []
-    for run in runs:
-        block = run.summary.get("robust")
-        if block and run.attacks:
-            cells = (_share(block, "RA"), _share(block, "RA_star"), _share(block, "RA_blank_wrong"), *evidence(run))
-            rows.append((run.label, cells))
-    return rows
-
-
-def _share(block: dict[str, Any], name: str) -> Cell:
-    return Cell(percent(block.get(name)), interval(block.get(f"{name}_ci95")))
 
 
 @dataclass(frozen=True)
@@ -196,7 +122,7 @@ def heat(runs: Sequence[RunView], keys: Sequence[str], group: str) -> list[HeatT
         values = sorted({value for shares in by.values() for value in shares})
         columns = tuple((in_words(key), key) for key in by)
         rows = tuple(
-            (value, _group_n(by, value), tuple(_heat_cell(shares.get(value)) for shares in by.values()))
+            (value, _group_n(by, value), tuple(heat_cell(shares.get(value)) for shares in by.values()))
             for value in values
         )
         if rows:
@@ -210,12 +136,12 @@ def _group_n(by: dict[str, dict[str, Any]], value: str) -> str:
     return str(high) if low == high else f"{low} to {high}"
 
 
-def _heat_cell(block: dict[str, Any] | None) -> Cell:
+def heat_cell(block: dict[str, Any] | None, flag: str = "") -> Cell:
     if not block or block.get("accuracy") is None:
         return Cell(MISSING)
     share = float(block["accuracy"])
     step = min(HEAT_STEPS - 1, int(share * HEAT_STEPS))
-    return Cell(percent(share, 0), interval(block.get("ci95")), heat=step)
+    return Cell(percent(share, 0), interval(block.get("ci95")), heat=step, flag=flag)
 
 
 @dataclass(frozen=True)
@@ -230,7 +156,7 @@ class ReadingRow:
 def readings(runs: Sequence[RunView], keys: Sequence[str]) -> list[ReadingRow]:
     """Decoded answers beside forced choice, each with how often every letter was given."""
     found = [(key, run, block) for key in keys for run in runs if (block := run.answered(key))]
-    rows = _run_rows([(key, run, ()) for key, run, _ in found])
+    rows = run_rows([(key, run, ()) for key, run, _ in found])
     return [_reading(place, row, block) for place, (row, (_, _, block)) in enumerate(zip(rows, found))]
 
 
@@ -239,9 +165,9 @@ def _reading(place: int, row: RunRow, block: dict[str, Any]) -> ReadingRow:
     where = f"under {row.label}, {row.run.label}"
     return ReadingRow(
         row,
-        _accuracy(block),
+        accuracy_cell(block),
         _strip(f"decoded-{place}", f"Decoded answers {where}", block.get("answer_distribution")),
-        _accuracy(choice) if choice else Cell("not given"),
+        accuracy_cell(choice) if choice else Cell("not given"),
         _strip(f"forced-{place}", f"Forced choice {where}", (choice or {}).get("answer_distribution")),
     )
 

@@ -165,6 +165,13 @@ def _alarms(summary: dict[str, Any], looks: Looks) -> list[Alarm]:
     elif clean and (told := given_modality_of(summary)) is not None and told >= clean["accuracy"]:
         text = f"A table of answer counts that is told the modality, and sees no image, gets {percent(told, 0)}."
         alarms.append(Alarm("warn", "text prior", text))
+    checked = (summary.get("robust") or {}).get("validation") or {}
+    if checked.get("state") == "not validated":
+        text = f"The attack is not strong enough to be believed ({checked['reason']}): accuracy under it is too high."
+        alarms.append(Alarm("warn", "not validated", text))
+    elif checked.get("state") == "not checked":
+        text = f"Whether the attack is strong enough was not checked ({checked['reason']})."
+        alarms.append(Alarm("note", "not checked", text))
     if attacks_of(summary) and looks == "unknown":
         text = "Robust numbers without a blank or shuffled image beside them: a model that never looks would pass."
         alarms.append(Alarm("warn", "unproven", text))

@@ -6,6 +6,7 @@ from typing import Any
 
 from medproof.errors import UserError
 from medproof.records import Condition
+from medproof.scoring.attack_key import AttackKey
 
 NBSP = "\u00a0"
 MISSING = "–"
@@ -20,8 +21,14 @@ NAMES = {
     "random_l2": "Random L2 noise",
     "fgsm": "FGSM",
     "pgd": "PGD",
+    "apgd": "APGD",
+    "targeted": "Targeted sweep",
     "cw": "C&W",
     "square": "Square attack",
+    "background": "Background only",
+    "evidence": "Evidence only",
+    "universal": "Universal perturbation",
+    "union": "Union of attacks",
 }
 NORMS = {"linf": "L∞", "l2": "L2"}
 
@@ -56,18 +63,22 @@ def in_words(key: str) -> str:
     except (UserError, ValueError):
         return key
     base = NAMES.get(condition.name, condition.name.replace("_", " ").capitalize())
-    norms = [NORMS[a] for a in condition.args if a in NORMS]
+    if (attack := AttackKey.read(key)) is not None:
+        return _attack_words(base, attack, condition.kwargs)
     sizes = [a for a in condition.args if "/" in a or "." in a]
-    counts = [a for a in condition.args if a.isdigit()]
-    rest = [a for a in condition.args if a not in NORMS and a not in sizes and a not in counts]
-    if condition.name == "noise" and sizes:
-        sizes = [f"σ{NBSP}{sizes[0]}"]
-    if condition.name == "random_sign" and sizes:
-        sizes = [f"±{sizes[0]}"]
-    words = NBSP.join([base, *norms, *sizes, *rest])
-    if counts and condition.name in {"pgd", "cw"}:
-        return f"{words}, {counts[0]}{NBSP}steps"
-    return NBSP.join([words, *counts])
+    rest = [a for a in condition.args if a not in sizes]
+    if condition.name == "noise":
+        sizes = [f"σ{NBSP}{size}" for size in sizes]
+    if condition.name == "random_sign":
+        sizes = [f"±{size}" for size in sizes]
+    return NBSP.join([base, *sizes, *rest])
+
+
+def _attack_words(base: str, attack: AttackKey, options: Mapping[str, str]) -> str:
+    words = NBSP.join(filter(None, (base, NORMS[attack.norm], attack.params.get("eps"))))
+    unit = "queries" if attack.name == "square" else "steps"
+    effort = [] if attack.steps is None else [f"{attack.steps}{NBSP}{unit}"]
+    return ", ".join([words, *effort, *(f"{name}{NBSP}{value}" for name, value in sorted(options.items()))])
 
 
 SHORT = {"clean": "Clean", "noimage": "No image", "blank": "Blank", "shuffled": "Shuffled", "noise": "Noise"}
@@ -79,12 +90,14 @@ def in_short(key: str) -> str:
         condition = Condition.parse(key)
     except (UserError, ValueError):
         return key
-    sizes = [a for a in condition.args if "/" in a or "." in a]
     name = SHORT.get(
         condition.name, "Random" if condition.name.startswith("random") else NAMES.get(condition.name, key)
     )
-    norm = ["L2"] if "l2" in condition.args else []
-    return NBSP.join([name, *norm, *sizes])
+    attack = AttackKey.read(key)
+    if attack is None:
+        return NBSP.join([name, *(a for a in condition.args if "/" in a or "." in a)])
+    norm = "L2" if attack.norm == "l2" else None
+    return NBSP.join(filter(None, (name, norm, attack.params.get("eps"), condition.kwargs.get("objective"))))
 
 
 def moment(created: Any) -> str:

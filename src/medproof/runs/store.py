@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from medproof.errors import UserError
 from medproof.records import Item, Response
@@ -16,18 +16,23 @@ from medproof.runs.claims import Claims
 from medproof.runs.images import Images, Pixels
 from medproof.runs.locks import exclusive
 from medproof.runs.meta import Meta, merged, normal, read_meta, refuse_other, write_meta
+from medproof.runs.sanity_file import read_sanity
 from medproof.runs.shards import Shards
 from medproof.runs.tables import items_from_table, items_to_bytes, responses_from_table
 
 
 @dataclass(frozen=True)
 class RunData:
-    """A run as scoring and reporting read it: one response per item and condition, in order of conditions and items."""
+    """A run as scoring and reporting read it: one response per item and condition, in order of conditions and items.
+
+    `sanity`: the content of sanity.json; None where the attacks were never checked.
+    """
 
     meta: Meta
     items: tuple[Item, ...]
     responses: tuple[Response, ...]
     path: Path
+    sanity: Mapping[str, Any] | None = None
 
 
 class RunStore:
@@ -212,7 +217,13 @@ def read_run(path: Path | str) -> RunData:
     """Read a whole run. Raises UserError on a folder that is no run. Writes nothing."""
     store = RunStore(path)
     meta, items = store.meta, store.items()
-    return RunData(meta=meta, items=items, responses=tuple(store.responses()), path=store.path)
+    return RunData(
+        meta=meta,
+        items=items,
+        responses=tuple(store.responses()),
+        path=store.path,
+        sanity=read_sanity(store.path),
+    )
 
 
 def _in_order(rows: list[Response], conditions: Mapping[str, int], items: Mapping[str, int]) -> list[Response]:

@@ -1,35 +1,34 @@
-"""What an attack's condition key says: norm, budget, effort. Scoring needs no attack code to read a stored run."""
+"""What an attack's condition key says: norm, budget, effort. Scoring needs no attack code to read a stored run.
+
+An attack is a condition whose first argument is a norm. A key leaves out arguments at their default; the run stores all
+of them beside the key (`run.json`, "arguments"), which is where defaults are read from.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from medproof.records import Condition
 
-# Positional arguments by name, in the order of the condition grammar.
-_POSITIONAL: dict[str, tuple[str, ...]] = {
-    "pgd": ("norm", "eps", "steps", "restarts", "objective"),
-    "fgsm": ("norm", "eps", "objective"),
-    "cw": ("norm", "steps", "objective"),
-    "square": ("norm", "eps", "queries", "restarts"),
-}
-# Arguments that a canonical key leaves out where they have their default.
-_DEFAULTS: dict[str, dict[str, str]] = {
-    "pgd": {"steps": "20", "restarts": "1", "objective": "margin"},
-    "fgsm": {"steps": "1", "restarts": "1", "objective": "margin"},
-}
+Arguments = Mapping[str, Mapping[str, str]]
+"""Condition key -> every argument by name, as run.json holds them; keys may be missing."""
+
+_NORMS = ("linf", "l2")
+_BUDGETED = ("norm", "eps", "steps")
+_MINIMAL = {"cw": ("norm", "steps")}
+"""Attacks that search the smallest distance and have no eps."""
 _CONTROLS = {"random_sign": "linf", "random_l2": "l2"}
 
 
 @dataclass(frozen=True)
 class AttackKey:
-    """`eps` is in [0, 1] pixels; None where the attack minimises the norm. `params`: all arguments."""
+    """`eps` is in [0, 1] pixels; None where the attack minimises the norm. `params`: all arguments that are known."""
 
     condition: str
     name: str
-    norm: str | None
+    norm: str
     eps: Fraction | None
     steps: int | None
     restarts: int | None
@@ -42,24 +41,32 @@ class AttackKey:
         return None if self.eps is None else float(self.eps * 255)
 
     @property
+    def minimal(self) -> bool:
+        """Whether it searches the closest adversarial image instead of staying within a budget."""
+        return self.name in _MINIMAL
+
+    @property
     def family(self) -> str:
         """The attack but for its budget: keys of one family form a curve over eps."""
-        rest = ",".join(f"{k}={self.params[k]}" for k in sorted(self.params) if k != "eps")
-        return f"{self.name}({rest})" if rest else self.name
+        return self._without("eps")
+
+    @property
+    def lineage(self) -> str:
+        """The attack but for its effort: keys of one lineage show whether more steps and restarts change anything."""
+        return self._without("steps", "restarts", "queries")
 
     @classmethod
-    def read(cls, condition: str) -> AttackKey | None:
-        """None where `condition` is no attack."""
+    def read(cls, condition: str, arguments: Mapping[str, str] | None = None) -> AttackKey | None:
+        """None where `condition` is no attack. `arguments`: what the run stores of it."""
         parsed = Condition.parse(condition)
-        order = _POSITIONAL.get(parsed.name)
-        if order is None:
+        if not parsed.args or parsed.args[0] not in _NORMS:
             return None
-        named = dict(zip(order, parsed.args, strict=False))
-        params = {**_DEFAULTS.get(parsed.name, {}), **named, **parsed.kwargs}
+        order = _MINIMAL.get(parsed.name, _BUDGETED)
+        params = dict(arguments or {**dict(zip(order, parsed.args, strict=False)), **parsed.kwargs})
         return cls(
             condition=condition,
             name=parsed.name,
-            norm=params.get("norm"),
+            norm=parsed.args[0],
             eps=_fraction(params.get("eps")),
             steps=_whole(params.get("steps", params.get("queries"))),
             restarts=_whole(params.get("restarts")),
@@ -67,10 +74,15 @@ class AttackKey:
             params=params,
         )
 
+    def _without(self, *names: str) -> str:
+        rest = ",".join(f"{name}={self.params[name]}" for name in sorted(self.params) if name not in names)
+        return f"{self.name}({rest})"
 
-def attacks(conditions: Iterable[str]) -> list[AttackKey]:
+
+def attacks(conditions: Iterable[str], arguments: Arguments | None = None) -> list[AttackKey]:
     """The attacks among the condition keys, in their order."""
-    return [key for condition in conditions if (key := AttackKey.read(condition)) is not None]
+    found = (AttackKey.read(condition, (arguments or {}).get(condition)) for condition in conditions)
+    return [key for key in found if key is not None]
 
 
 def random_controls(conditions: Iterable[str]) -> dict[tuple[str, Fraction], str]:

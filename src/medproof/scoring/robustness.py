@@ -1,71 +1,56 @@
-"""Robust accuracy over the attacks of a run, and how much of it rests on the image (METRICS, "Robustness")."""
+"""The attacks of a run and what they leave (METRICS, "Robustness")."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from fractions import Fraction
 
-from medproof.records import Condition, Outcome, Response
+from medproof.records import Outcome, Response
 from medproof.scoring.attack_key import AttackKey, attacks, random_controls
+from medproof.scoring.curves import Controls, convergence, curves, distances
 from medproof.scoring.numbers import Json, share
-from medproof.scoring.scored import CLEAN, Outcomes, Responses, answer_of, both, counted, is_correct, named
+from medproof.scoring.scored import CLEAN, Scored, both, counted, is_correct
+from medproof.scoring.validation import validation
+from medproof.scoring.worst_case import by_threat, worst_case
 
-Controls = Mapping[tuple[str, Fraction], str]
+MEMBER = "member_"
+"""A union tells of each of its attacks, per item: 1 survived, 0 fell, absent where it was not run."""
 _FAILURES = ("wrong", "abstain", "unparsed", "truncated")
 
 
-def robustness(outcomes: Outcomes, responses: Responses | None = None) -> Json | None:
+def robustness(scored: Scored) -> Json | None:
     """The robust block of report.json; None where no attack was run, or nothing was run clean.
 
-    Over the items counted clean and under every attack:
+    - `RA` = mean_i min_k c_ik, k over clean and all attacks with a budget; `RA_star` = P(clean correct, every attack
+      survived, a_blank != a_real); `RA_blank_wrong` = RA on the items that the blank image gets wrong: `worst_case`;
+    - `threats`: the same for each norm and eps, with a column per attack;
+    - `attacks`: one entry per attack; `curves`: accuracy against eps; `convergence`: against steps x restarts;
+    - `validation`: what RA may be called, and the sanity checks that decide it.
 
-    - `RA` = mean_i min_k c_ik, k over clean and all attacks;
-    - `RA_star` = P(clean correct, every attack survived, a_blank != a_real); null without a blank image;
-    - `RA_blank_wrong` = RA on the items that the blank image gets wrong; null without a blank image.
-
-    Each with `_ci95` (Wilson) and `_n`; `excluded` counts the items left out. `attacks` holds one entry per attack,
-    `curves` accuracy against eps, with eps 0 = clean. Forwards and backwards are sums over `Response.info`.
+    Forwards, backwards and queries are sums over `Response.info`.
     """
-    keys = attacks(outcomes)
-    if not keys or CLEAN not in outcomes:
+    keys = attacks(scored.conditions, scored.meta.get("arguments"))
+    if not keys or CLEAN not in scored.outcomes:
         return None
-    controls = random_controls(outcomes)
+    controls = random_controls(scored.conditions)
     return {
-        **_worst_case(outcomes, keys),
-        "attacks": {key.condition: _attack(key, outcomes, responses or {}, controls) for key in keys},
-        "curves": _curves(outcomes, keys, controls),
+        **worst_case(scored, keys),
+        "threats": by_threat(scored, keys),
+        "attacks": {key.condition: _attack(key, scored, controls) for key in keys},
+        "curves": curves(scored, keys, controls),
+        "convergence": convergence(scored, keys),
+        "validation": validation(scored.sanity, keys),
     }
 
 
-def _worst_case(outcomes: Outcomes, keys: list[AttackKey]) -> Json:
-    arms = [counted(outcomes[condition]) for condition in (CLEAN, *(key.condition for key in keys))]
-    ids = [item_id for item_id in arms[0] if all(item_id in arm for arm in arms)]
-    survived = {item_id: all(is_correct(arm[item_id]) for arm in arms) for item_id in ids}
-    asked = set().union(*(outcomes[key.condition] for key in keys), outcomes[CLEAN])
-    block: Json = {"excluded": len(asked) - len(ids), **_named("RA", share(survived.values()))}
-    blank_key = named(outcomes, "blank")
-    if blank_key is None:
-        return {**block, **_named("RA_star", None), **_named("RA_blank_wrong", None)}
-    blank = counted(outcomes[blank_key])
-    seen = [item_id for item_id in ids if item_id in blank]
-    star = share(survived[i] and answer_of(blank[i]) != answer_of(arms[0][i]) for i in seen)
-    hard = share(survived[i] for i in seen if not is_correct(blank[i]))
-    return {**block, **_named("RA_star", star), **_named("RA_blank_wrong", hard)}
-
-
-def _named(name: str, value: Json | None) -> Json:
-    value = value or {"value": None, "ci95": None, "n": 0}
-    return {name: value["value"], f"{name}_ci95": value["ci95"], f"{name}_n": value["n"]}
-
-
-def _attack(key: AttackKey, outcomes: Outcomes, responses: Responses, controls: Controls) -> Json:
-    clean, arm = outcomes[CLEAN], outcomes[key.condition]
-    replies = responses.get(key.condition, {})
+def _attack(key: AttackKey, scored: Scored, controls: Controls) -> Json:
+    clean, arm = scored.outcomes[CLEAN], scored.outcomes[key.condition]
+    replies = scored.responses[key.condition]
     success = share(not is_correct(after) for _, before, after in both(clean, arm) if is_correct(before))
-    control = None if key.norm is None or key.eps is None else controls.get((key.norm, key.eps))
+    control = None if key.eps is None else controls.get((key.norm, key.eps))
     return {
         **_accuracy(arm),
-        **_named("success_rate", success),
+        **{f"success_rate{end}": success[name] for end, name in (("", "value"), ("_ci95", "ci95"), ("_n", "n"))},
         "failures": _failures(clean, arm, replies),
         "attack": key.name,
         "norm": key.norm,
@@ -74,12 +59,13 @@ def _attack(key: AttackKey, outcomes: Outcomes, responses: Responses, controls: 
         "restarts": key.restarts,
         "objective": key.objective,
         "params": key.params,
-        "forwards": _total(replies, "forwards"),
-        "backwards": _total(replies, "backwards"),
+        **{name: _total(replies, name) for name in ("forwards", "backwards", "queries")},
+        "members": _members(replies),
+        "distance": _distance(scored, key) if key.minimal else None,
         # What is stored and scored is the 8-bit image and the decoded reply, never the attack's own loss.
         "eight_bit": True,
         "decoded": True,
-        "control": None if control is None else {"condition": control, **_accuracy(outcomes[control])},
+        "control": None if control is None else {"condition": control, **_accuracy(scored.outcomes[control])},
     }
 
 
@@ -95,7 +81,7 @@ def _failures(
     for item_id, before, after in both(clean, arm):
         if not is_correct(before) or is_correct(after):
             continue
-        cut = after.status == "unparsed" and item_id in replies and replies[item_id].truncated
+        cut = after.status == "unparsed" and replies[item_id].truncated
         counts["truncated" if cut else after.status] += 1
     return counts
 
@@ -106,25 +92,24 @@ def _total(replies: Mapping[str, Response], name: str) -> int | None:
     return round(sum(values)) if values else None
 
 
-def _curves(outcomes: Outcomes, keys: list[AttackKey], controls: Controls) -> list[Json]:
-    """Per family of attack, and for random noise, its accuracy against eps: smallest first, beginning clean at 0."""
-    families: dict[tuple[str, str, str], dict[Fraction, str]] = {}
-    for key in keys:
-        if key.norm is not None and key.eps is not None:
-            families.setdefault((key.family, key.name, key.norm), {}).setdefault(key.eps, key.condition)
-    for (norm, eps), condition in controls.items():
-        name = Condition.parse(condition).name
-        families.setdefault((name, name, norm), {})[eps] = condition
-    return [
-        {
-            "family": family,
-            "attack": name,
-            "norm": norm,
-            "points": [_point(eps, by_eps.get(eps, CLEAN), outcomes) for eps in sorted({Fraction(0), *by_eps})],
-        }
-        for (family, name, norm), by_eps in families.items()
-    ]
+def _members(replies: Mapping[str, Response]) -> dict[str, dict[str, int]] | None:
+    """Per attack of a union, most often run first: how many items it was `run` on and how many `fell` to it."""
+    told: dict[str, list[float]] = {}
+    for response in replies.values():
+        for name, value in response.info.items():
+            if name.startswith(MEMBER):
+                told.setdefault(name.removeprefix(MEMBER), []).append(value)
+    ranked = sorted(told.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    return {name: {"run": len(v), "fell": sum(x == 0 for x in v)} for name, v in ranked} or None
 
 
-def _point(eps: Fraction, condition: str, outcomes: Outcomes) -> Json:
-    return {"eps_255": float(eps * 255), "condition": condition, **_accuracy(outcomes[condition])}
+def _distance(scored: Scored, key: AttackKey) -> Json:
+    """Of the items right when clean: `median` distance that fools the answer (null where more than half are never
+    fooled), how many were `found`, of `n`."""
+    moved = distances(scored, key)
+    middle = (moved[(len(moved) - 1) // 2] + moved[len(moved) // 2]) / 2 if moved else math.inf
+    return {
+        "median": middle if math.isfinite(middle) else None,
+        "found": sum(map(math.isfinite, moved)),
+        "n": len(moved),
+    }

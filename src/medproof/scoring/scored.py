@@ -32,6 +32,10 @@ class RunLike(Protocol):
     def responses(self) -> Sequence[Response]:
         """What came back."""
 
+    @property
+    def sanity(self) -> Mapping[str, Any] | None:
+        """sanity.json, if the attacks were checked."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -48,6 +52,7 @@ class Scored:
     responses: Responses
     not_applicable: Mapping[str, int]
     repeated: int
+    sanity: Mapping[str, Any] | None = None
 
     def missing(self, condition: str) -> int:
         """Items that should have a response under `condition` and have none."""
@@ -86,6 +91,7 @@ def score(run: RunLike) -> Scored:
         responses=ordered,
         not_applicable=dict(run.meta.get("not_applicable") or {}),
         repeated=len(run.responses) - sum(map(len, ordered.values())),
+        sanity=run.sanity,
     )
 
 

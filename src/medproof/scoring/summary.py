@@ -12,6 +12,7 @@ from medproof.scoring.reliance import reliance
 from medproof.scoring.robustness import robustness
 from medproof.scoring.scored import RunLike, Scored, score
 from medproof.scoring.tables import chance, condition_table
+from medproof.scoring.transfer import transfer
 
 SCHEMA = 1
 
@@ -41,7 +42,7 @@ def summarise_scored(scored: Scored) -> Json:
         "chance": chance(scored.items.values()),
         "conditions": conditions,
         "reliance": reliance(scored.outcomes, scored.items, meta.get("text_prior"), seed),
-        "robust": robustness(scored.outcomes, scored.responses),
+        "robust": robustness(scored),
         "certified": None,
         "chain": None,
         "provenance": {**meta, "counts": counts},
@@ -51,13 +52,14 @@ def summarise_scored(scored: Scored) -> Json:
 
 
 def combine(summaries: Sequence[Json]) -> Json:
-    """Several runs in one: the first one's blocks at the top level, all of them under "runs".
+    """Several runs in one: the first one's blocks at the top level, all of them under "runs", and how their training
+    transfers ("transfer", null where they are no such set).
 
     Raises UserError for none.
     """
     if not summaries:
         raise UserError("nothing to report: give at least one run folder")
-    return {"schema": SCHEMA, **summaries[0], "runs": list(summaries)}
+    return {"schema": SCHEMA, **summaries[0], "runs": list(summaries), "transfer": transfer(summaries)}
 
 
 def plain_json(value: Any) -> Any:

@@ -1,0 +1,108 @@
+"""The planted adversary (Zimmermann et al. 2022, arXiv:2206.13991): a binary question about the model's own features
+that certainly has an adversarial image in the ball.
+
+Per image, features of many images well inside the ball and of one image on its surface are told apart by a linear
+readout. The readout says "turned" at the planted image and nowhere at the inner ones, so an attack on it has something
+to find; one that misses it would miss adversaries of the model as well.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medproof.attacks import AttackResult, Score, ThreatModel
+from medproof.attacks.threat import WHITE, levels, to_images
+from medproof.seeds import derive_seed
+
+INNER = 64
+"""Images inside the ball per readout; more than features could not be told apart by a plane."""
+SHRINK = 0.95
+"""Radius of the inner images, in units of eps, as in the paper."""
+CLOSE = 0.9
+"""Place of the boundary between the highest inner score (0) and the planted one (1)."""
+RIDGE = 1e-6
+
+Features = Callable[[Sequence[Tensor], Sequence[int]], Tensor]
+"""(images, indices) -> (n, D): the features of images of the examples `indices`, differentiable in the images."""
+Attack = Callable[[Score, Sequence[Tensor], Sequence[int]], AttackResult]
+"""(score, images, seeds) -> result: the attack under test, its budget filled in."""
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Score of features: above 0 is turned."""
+
+    weight: Tensor  # (D,) float32
+    bias: float
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """(n, D) -> (n,)."""
+        return features.float() @ self.weight + self.bias
+
+
+@dataclass(frozen=True)
+class Found:
+    """Per example: did the attack, and did as many random images, reach the turned side?"""
+
+    attack: list[bool]
+    chance: list[bool]
+
+
+def search(
+    features: Features, images: Sequence[Tensor], threat: ThreatModel, attack: Attack, seeds: Sequence[int]
+) -> Found:
+    """Plant an adversary for each 8-bit image (3, H, W) and let `attack` search for one. seeds: one per image."""
+    readouts = [_readout(features, image, i, threat, seeds[i]) for i, image in enumerate(images)]
+
+    def score(pixels: Sequence[Tensor], indices: Sequence[int], /) -> tuple[Tensor, Tensor]:
+        found = features(pixels, indices)
+        loss = torch.stack([readouts[i](row[None])[0] for i, row in zip(indices, found, strict=True)])
+        return loss, loss.detach() > 0
+
+    result = attack(score, images, [derive_seed(seed, "", "attack") for seed in seeds])
+    chance = []
+    for i, image in enumerate(images):
+        tried = [_inside(image, threat, 1.0, derive_seed(seeds[i], str(k), "chance")) for k in range(INNER)]
+        with torch.no_grad():
+            chance.append(bool((readouts[i](_in_parts(features, tried, i)) > 0).any()))
+    return Found(result.success.tolist(), chance)
+
+
+def _readout(features: Features, image: Tensor, index: int, threat: ThreatModel, seed: int) -> Readout:
+    """Ridge regression of -1 (inner) and +1 (planted) on the features, its boundary moved close to the planted one."""
+    inner = [_inside(image, threat, SHRINK, derive_seed(seed, str(k), "inner")) for k in range(INNER - 1)]
+    planted = _surface(image, threat, derive_seed(seed, "", "surface"))
+    with torch.no_grad():
+        rows = _in_parts(features, [image, *inner, planted], index).double()  # [INNER + 1, D]
+    centred = rows - rows.mean(0)
+    gram = centred @ centred.T
+    wanted = torch.full((len(rows),), -1.0, dtype=torch.float64, device=rows.device)
+    wanted[-1] = 1.0
+    ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(rows), dtype=torch.float64, device=rows.device)
+    weight = centred.T @ torch.linalg.solve(gram + ridge, wanted - wanted.mean())
+    scores = rows @ weight
+    highest, top = scores[:-1].max(), scores[-1]
+    return Readout(weight.float(), -float(highest + CLOSE * (top - highest)))
+
+
+def _in_parts(features: Features, images: Sequence[Tensor], index: int, size: int = 16) -> Tensor:
+    parts = [images[start : start + size] for start in range(0, len(images), size)]
+    return torch.cat([features(part, [index] * len(part)) for part in parts])
+
+
+def _inside(image: Tensor, threat: ThreatModel, share: float, seed: int) -> Tensor:
+    """An 8-bit image drawn from the ball of radius `share` * eps."""
+    start = threat.random_start(image, seed)
+    return threat.finish((image + share * (start - image))[None], image[None])[0]
+
+
+def _surface(image: Tensor, threat: ThreatModel, seed: int) -> Tensor:
+    """An 8-bit image at distance eps: every value up or down by it for linf, a random direction for l2."""
+    generator = torch.Generator().manual_seed(seed)
+    if threat.norm == "linf":
+        signs = torch.randint(0, 2, image.shape, generator=generator, dtype=torch.int32) * 2 - 1
+        return to_images((levels(image) + signs.to(image.device) * threat.budget).clamp(0, WHITE))
+    delta = torch.randn(image.shape, generator=generator).to(image.device)
+    return threat.finish((image + delta * (float(threat.eps) / delta.norm()))[None], image[None])[0]
