@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def main() -> None:
         "setting": {k: v for k, v in vars(args).items() if k not in ("out", "side", "folder")},
         "results": results,
         "speedup": round(results["trl"]["step_s"] / results["ours"]["step_s"], 2),
-        "versions": versions(["trl"]),
+        "versions": versions() | {"trl": metadata.version("trl")},
         "hardware": hardware("cuda:0" if torch.cuda.is_available() else "cpu"),
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
