@@ -27,7 +27,7 @@ def test_every_form_is_recognised(tmp_path: Path, write_corpus: Callable[[list[R
     sample = load("sample", limit=5)
     write_items(tmp_path / "items.jsonl", sample.items)
     (tmp_path / "r1.json").write_text(json.dumps([MED_R1]))
-    (tmp_path / "zipped.json.gz").write_bytes(gzip.compress(json.dumps([MED_R1]).encode()))
+    (tmp_path / "zipped.json.gz").write_bytes(gzip.compress(json.dumps([MED_R1]).encode(), mtime=0))
     (tmp_path / "omni.json").write_text(json.dumps([OMNI]))
     folder = tmp_path / "folder" / "train"
     folder.mkdir(parents=True)
@@ -50,7 +50,7 @@ def test_every_form_is_recognised(tmp_path: Path, write_corpus: Callable[[list[R
         ("broken.json", b"[{", "is not JSON"),
         ("empty.json", b"[]", "holds no list of question rows"),
         ("dict.json", b"{}", "holds no list of question rows"),
-        ("torn.json.gz", gzip.compress(b"[1, 2, 3]" * 50)[:-9], "cannot read"),
+        ("torn.json.gz", gzip.compress(b"[1, 2, 3]" * 50, mtime=0)[:-9], "cannot read"),
         ("plain.json.gz", b"[]", "cannot read"),
         ("empty.jsonl", b"\n", "is empty"),
         ("bad.jsonl", b"{}\n", "has no item for split=all .1 rows were set aside: "),
