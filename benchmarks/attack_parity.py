@@ -30,12 +30,11 @@ from digits_net import DigitsNet, predictions, save
 from PIL import Image
 from torch import Tensor
 
-from medproof.attacks.apgd import apgd
 from medproof.attacks.carlini_wagner import cw_l2
 from medproof.attacks.classifier import ClassifierScore
 from medproof.attacks.ddn import ddn
 from medproof.attacks.minimal import MinimalResult
-from medproof.attacks.pgd import pgd
+from medproof.attacks.pgd import apgd, pgd
 from medproof.attacks.result import AttackResult, Tracker
 from medproof.attacks.square import square
 from medproof.attacks.targeted import closest_first, subset, targeted

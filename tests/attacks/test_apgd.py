@@ -5,8 +5,9 @@ from fractions import Fraction
 import pytest
 import torch
 
-from medproof.attacks.apgd import _Auto, apgd, checkpoints
 from medproof.attacks.ascent import Bucket
+from medproof.attacks.auto_step import AutoStep, checkpoints
+from medproof.attacks.pgd import apgd
 from medproof.attacks.threat import ThreatModel, to_images
 
 LINF = ThreatModel("linf", Fraction(8, 255))
@@ -59,7 +60,7 @@ def bucket_of(count):
 
 def drive(losses):
     """Step sizes in units of eps while the losses [T, B] are reported, and the iterates."""
-    bucket, rule, sizes, places = bucket_of(losses.shape[1]), _Auto(LINF, len(losses)), [], []
+    bucket, rule, sizes, places = bucket_of(losses.shape[1]), AutoStep(LINF, len(losses)), [], []
     for step, loss in enumerate(losses):
         places.append(bucket.iterate)
         gradient = torch.randn(bucket.clean.shape, generator=torch.Generator().manual_seed(step))

@@ -9,9 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medproof.attacks.apgd import apgd
 from medproof.attacks.fgsm import fgsm
-from medproof.attacks.pgd import pgd
+from medproof.attacks.pgd import apgd, pgd
 from medproof.attacks.random_noise import random_noise
 from medproof.attacks.square import square
 from medproof.attacks.targeted import targeted

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from medproof.attacks import AttackResult, Score, ThreatModel, pgd, to_images
+from medproof.attacks.search import Search
 from medproof.sanity.checks import planted as judge
-from medproof.sanity.planted import Attack, Features, Found, search
+from medproof.sanity.planted import Features, Found, search
 
 SHAPE = (3, 12, 12)
 LINF = ThreatModel("linf", Fraction(8, 255))
@@ -32,8 +33,12 @@ def features(change: Callable[[Tensor], Tensor] = lambda x: x) -> Features:
     return lambda pixels, _: layers(change(torch.stack(list(pixels))))
 
 
-def attack(threat: ThreatModel, steps: int = 20, sign: float = 1.0, **settings: int) -> Attack:
-    def run(score: Score, clean: Sequence[Tensor], seeds: Sequence[int]) -> AttackResult:
+def attack(threat: ThreatModel, steps: int = 20, sign: float = 1.0, **settings: int) -> Search:
+    """PGD in a ball of its own, whatever it is asked for."""
+
+    def run(
+        score: Score, clean: Sequence[Tensor], asked_for: ThreatModel, /, *, seeds: Sequence[int], **_: object
+    ) -> AttackResult:
         def asked(pixels: Sequence[Tensor], indices: Sequence[int], /) -> tuple[Tensor, Tensor]:
             loss, adversarial = score(pixels, indices)
             return sign * loss, adversarial
@@ -60,13 +65,13 @@ def test_a_sound_attack_finds_all_and_random_images_few(threat: ThreatModel) -> 
     [
         attack(LINF, sign=-1.0),
         attack(ThreatModel("linf", Fraction(1, 255))),
-        lambda score, clean, seeds: attack(LINF, steps=1)(
-            lambda p, i: (score(p, i)[0] * 0, score(p, i)[1]), clean, seeds
+        lambda score, clean, threat, *, seeds: attack(threat, steps=1)(
+            lambda p, i: (score(p, i)[0] * 0, score(p, i)[1]), clean, threat, seeds=seeds
         ),
     ],
     ids=["wrong sign", "too little room", "no gradient"],
 )
-def test_broken_attacks_are_caught(bad: Attack) -> None:
+def test_broken_attacks_are_caught(bad: Search) -> None:
     found = search(features(), images(), LINF, bad, range(N))
     assert verdict(found) == "failed"
 

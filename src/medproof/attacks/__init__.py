@@ -5,14 +5,13 @@ that score from a white-box model, `ClassifierScore` from a plain network, `Smoo
 `cw_l2`, `ddn` and `smallest_eps` search the closest image that is adversarial instead.
 """
 
-from medproof.attacks.apgd import apgd
 from medproof.attacks.carlini_wagner import cw_l2
 from medproof.attacks.classifier import ClassifierScore
 from medproof.attacks.ddn import ddn
 from medproof.attacks.fgsm import fgsm
 from medproof.attacks.minimal import MinimalResult, smallest_eps
 from medproof.attacks.objective import OptionScore, Score
-from medproof.attacks.pgd import pgd
+from medproof.attacks.pgd import apgd, pgd
 from medproof.attacks.random_noise import random_noise
 from medproof.attacks.result import AttackResult, Tracker
 from medproof.attacks.smoothed import SmoothedScore

@@ -63,10 +63,10 @@ def ascend(
     """Run `mover` from random points of the ball; arguments, cost and errors as in `pgd`."""
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps and restarts are at least 1, not {steps} and {restarts}")
-    if len(seeds) != len(images) or (starts is not None and len(starts) != len(images)):
-        raise ValueError(f"{len(images)} images need as many seeds and starts")
+    if starts is not None and len(starts) != len(images):
+        raise ValueError(f"{len(images)} images need as many starts")
     tracker = Tracker(images)
-    movable = check(images, threat, allowed)
+    movable = check(images, threat, allowed, seeds)
     evaluate(score, buckets_of(images, range(len(images))), tracker, gradient=False)
     for restart in range(restarts):
         # The first run also strengthens what is wrong already; restarts take only those that no run has fooled.
@@ -81,11 +81,19 @@ def ascend(
     return tracker.result()
 
 
-def check(images: Sequence[Tensor], threat: ThreatModel, allowed: Sequence[Tensor] | None) -> list[int]:
-    """Refuse images that are not 8-bit and masks that do not fit, with a ValueError; return the examples that can move.
+def check(
+    images: Sequence[Tensor],
+    threat: ThreatModel,
+    allowed: Sequence[Tensor] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> list[int]:
+    """Refuse images that are not 8-bit and seeds and masks that do not fit, with a ValueError; return the examples that
+    can move.
 
     Where eps is below one grey level, or no pixel may change, the clean image is all there is.
     """
+    if seeds is not None and len(seeds) != len(images):
+        raise ValueError(f"{len(images)} images need as many seeds")
     for image in images:
         levels(image)
     if allowed is not None:

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor
 
-from medproof.attacks.ascent import Bucket, ascend
+from medproof.attacks.ascent import ascend
 from medproof.attacks.objective import Score
 from medproof.attacks.result import AttackResult
-from medproof.attacks.step_rules import STEP_RULES, StepRule, StepRuleName
-from medproof.attacks.threat import ThreatModel, unit
+from medproof.attacks.step_rules import STEP_RULES, StepRule
+from medproof.attacks.threat import ThreatModel
 
 
 def pgd(
@@ -20,7 +21,7 @@ def pgd(
     steps: int,
     seeds: Sequence[int],
     restarts: int = 1,
-    rule: StepRuleName = "cosine",
+    rule: StepRule = "cosine",
     starts: Sequence[Tensor] | None = None,
     allowed: Sequence[Tensor] | None = None,
     enough: float = math.inf,
@@ -41,15 +42,11 @@ def pgd(
     Raises ValueError for images that are not 8-bit, masks that do not fit, or lists of unequal length. Errors of the
     score pass through.
     """
-
-    def mover() -> _Projected:
-        return _Projected(threat, STEP_RULES[rule], steps)
-
     return ascend(
         score,
         images,
         threat,
-        mover,
+        partial(STEP_RULES[rule], threat, steps),
         steps=steps,
         seeds=seeds,
         restarts=restarts,
@@ -59,19 +56,5 @@ def pgd(
     )
 
 
-class _Projected:
-    """A step along the gradient, or along a sum of past unit gradients, projected to the ball."""
-
-    def __init__(self, threat: ThreatModel, rule: StepRule, steps: int) -> None:
-        self.threat, self.rule, self.steps = threat, rule, steps
-        self.past: Tensor | None = None  # [B, 3, H, W]
-
-    def keep(self, rows: list[int]) -> None:
-        self.past = None if self.past is None else self.past[rows]
-
-    def move(self, bucket: Bucket, gradient: Tensor, loss: Tensor, step: int) -> Tensor:
-        if self.rule.decay:
-            gradient = unit(gradient) if self.past is None else self.rule.decay * self.past + unit(gradient)
-            self.past = gradient
-        size = self.rule.size(float(self.threat.eps), step, self.steps)
-        return self.threat.project(bucket.iterate + size * self.threat.direction(gradient), bucket.clean)
+apgd = partial(pgd, rule="auto")
+"""Auto-PGD (Croce & Hein 2020): `pgd` that chooses its own step sizes."""

@@ -32,13 +32,10 @@ def random_noise(
     """
     if draws < 1:
         raise ValueError(f"draws are at least 1, not {draws}")
-    if len(seeds) != len(images):
-        raise ValueError(f"{len(images)} images need as many seeds")
     tracker = Tracker(images)
-    movable = check(images, threat, allowed)
+    movable = check(images, threat, allowed, seeds)
     with torch.no_grad():
-        if images:
-            tracker.ask(score, images, range(len(images)))
+        tracker.ask(score, images, range(len(images)))
         for draw in range(draws):
             todo = [i for i in movable if not (tracker.success[i] or tracker.broken[i])]
             shown = [
@@ -47,8 +44,7 @@ def random_noise(
                 )
                 for i in todo
             ]
-            if todo:
-                tracker.ask(score, shown, todo)
+            tracker.ask(score, shown, todo)
             for i in todo:
                 tracker.restarts_used[i] += 1
     return tracker.result()

@@ -58,8 +58,12 @@ class Tracker:
     def ask(self, score: Score, pixels: Sequence[Tensor], indices: Sequence[int]) -> Tensor:
         """Show the score 8-bit images of the examples `indices`, count and offer them. Returns the loss, (n,).
 
+        With no example the score is not asked.
+
         Raises ValueError if loss or verdicts of the score are not (n,).
         """
+        if not indices:
+            return torch.zeros(0)
         loss, adversarial = score(pixels, indices)
         if loss.shape != (len(indices),) or adversarial.shape != (len(indices),):
             raise ValueError(f"the score of {len(indices)} images has shapes {loss.shape} and {adversarial.shape}")

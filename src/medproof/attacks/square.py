@@ -57,13 +57,10 @@ def square(
         raise ValueError(f"queries are at least 1, not {queries}")
     if not 0 < area <= 1:
         raise ValueError(f"area is a share above 0 and up to 1, not {area}")
-    if len(seeds) != len(images):
-        raise ValueError(f"{len(images)} images need as many seeds")
     tracker = Tracker(images)
-    movable = check(images, threat, allowed)
+    movable = check(images, threat, allowed, seeds)
     with torch.no_grad():
-        if images:
-            tracker.ask(score, images, range(len(images)))
+        tracker.ask(score, images, range(len(images)))
         searches = {
             i: _Search(images[i], threat, seeds[i], area, None if allowed is None else allowed[i]) for i in movable
         }

@@ -5,36 +5,21 @@ each finds those that it passes by (Gowal et al. 2019, arXiv:1910.09338; Croce &
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from torch import Tensor
 
 from medproof.attacks.losses import without
 from medproof.attacks.objective import Score
 from medproof.attacks.result import AttackResult, Tracker
+from medproof.attacks.search import Search
 from medproof.attacks.threat import ThreatModel
 from medproof.seeds import derive_seed
-
-
-class Attack(Protocol):
-    """An attack whose budget is filled in, such as `partial(pgd, steps=20)`."""
-
-    def __call__(
-        self,
-        score: Score,
-        images: Sequence[Tensor],
-        threat: ThreatModel,
-        /,
-        *,
-        seeds: Sequence[int],
-        allowed: Sequence[Tensor] | None,
-    ) -> AttackResult: ...
 
 
 def targeted(
     score_for: Callable[[int], Score],
     wrong: Sequence[int],
-    attack: Attack,
+    attack: Search,
     images: Sequence[Tensor],
     threat: ThreatModel,
     *,

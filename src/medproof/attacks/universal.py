@@ -44,7 +44,7 @@ def universal(
         raise ValueError(f"steps and batch are at least 1, not {steps} and {batch}")
     if not images:
         raise ValueError("a universal perturbation needs images to be fitted on")
-    check(images, threat, None)
+    check(images, threat)
     fit = Tracker(images)
     delta = torch.zeros_like(images[0], dtype=torch.float32)  # [0, 1] pixels
     order: list[int] = []
@@ -70,7 +70,7 @@ def apply_universal(score: Score, images: Sequence[Tensor], threat: ThreatModel,
     Unlike the other attacks it returns the perturbed image even where the clean one is worse: nothing is chosen per
     image. Cost per example: 1 forward.
     """
-    check(images, threat, None)
+    check(images, threat)
     return _judge(score, images, threat, grey, Tracker(images))
 
 

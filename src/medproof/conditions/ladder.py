@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from medproof.attacks import ThreatModel, pgd
-from medproof.attacks.apgd import apgd
+from medproof.attacks.pgd import apgd
+from medproof.attacks.search import Search
 from medproof.conditions.attacked import Batch, Found
 from medproof.conditions.black_box import run_square
 from medproof.conditions.context import Context
 from medproof.conditions.distances import budget
 from medproof.conditions.kind import Arguments
-from medproof.conditions.objectives import Aim, Search, attack
+from medproof.conditions.objectives import Aim, attack
 from medproof.conditions.white_box import one_step, threat_of
 from medproof.records import Condition, Mode, View
 

@@ -24,12 +24,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 from torch import Tensor
 
-from medproof.attacks import AttackResult, OptionScore, ThreatModel
+from medproof.attacks import OptionScore, ThreatModel
 from medproof.attacks.objective import Score
+from medproof.attacks.search import Search
 from medproof.attacks.smoothed import SmoothedScore
 from medproof.attacks.targeted import targeted
 from medproof.attacks.vlm import EncoderScore, RationaleScore, StopScore, TargetedSweep
@@ -46,23 +46,6 @@ _SURE = math.log(0.9)
 _AT_SLOT = ("margin", "answer", "targeted", "opening")
 """Where the answer opens the reply, their forced choice is the verdict."""
 _TWICE = ("margin", "answer", "targeted")
-
-
-class Search(Protocol):
-    """An attack within a ball whose budget is filled in: `attacks.pgd` and its like."""
-
-    def __call__(
-        self,
-        score: Score,
-        images: Sequence[Tensor],
-        threat: ThreatModel,
-        /,
-        *,
-        seeds: Sequence[int],
-        allowed: Sequence[Tensor] | None,
-        starts: Sequence[Tensor] | None = None,
-        enough: float = math.inf,
-    ) -> AttackResult: ...
 
 
 @dataclass(frozen=True)

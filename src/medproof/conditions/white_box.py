@@ -14,16 +14,17 @@ import numpy as np
 from torch import Tensor
 
 from medproof.attacks import AttackResult, Norm, ThreatModel, pgd
-from medproof.attacks.apgd import apgd
 from medproof.attacks.fgsm import fgsm
 from medproof.attacks.objective import Score
-from medproof.attacks.step_rules import StepRuleName
+from medproof.attacks.pgd import apgd
+from medproof.attacks.search import Search
+from medproof.attacks.step_rules import StepRule
 from medproof.conditions.attacked import Batch
 from medproof.conditions.context import Context
 from medproof.conditions.distances import budget
 from medproof.conditions.evidence import Mask, evidence_mask
 from medproof.conditions.kind import Arguments
-from medproof.conditions.objectives import Aim, Search, attack_and_judge
+from medproof.conditions.objectives import Aim, attack_and_judge
 from medproof.records import Condition, View
 
 
@@ -38,7 +39,7 @@ def fgsm_views(views: Sequence[View], condition: Condition, given: Arguments, co
 
 def pgd_views(views: Sequence[View], condition: Condition, given: Arguments, context: Context) -> list[View]:
     """`pgd(norm, eps, steps, restarts, objective, rule, noise, draws, every)`."""
-    rule = cast(StepRuleName, given["rule"])
+    rule = cast(StepRule, given["rule"])
     search = partial(pgd, steps=int(given["steps"]), restarts=int(given["restarts"]), rule=rule)
     every, draws, sigma = int(given["every"]), int(given["draws"]), float(Fraction(given["noise"]))
     return _attacked(views, condition, given, context, search, Aim(given["objective"], every, draws, sigma))
@@ -74,7 +75,7 @@ def one_step(
     /,
     *,
     seeds: Sequence[int],
-    allowed: Sequence[Tensor] | None,
+    allowed: Sequence[Tensor] | None = None,
     starts: Sequence[Tensor] | None = None,
     enough: float = math.inf,
 ) -> AttackResult:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medproof.attacks import AttackResult, Score, ThreatModel
-from medproof.attacks.threat import WHITE, levels, to_images
-from medproof.seeds import derive_seed
+from medproof.attacks import ThreatModel
+from medproof.attacks.random_noise import random_border
+from medproof.attacks.search import Search
+from medproof.seeds import derive_seed, rng
 
 INNER = 64
 """Images inside the ball per readout; more than features could not be told apart by a plane."""
@@ -26,8 +27,6 @@ RIDGE = 1e-6
 
 Features = Callable[[Sequence[Tensor], Sequence[int]], Tensor]
 """(images, indices) -> (n, D): the features of images of the examples `indices`, differentiable in the images."""
-Attack = Callable[[Score, Sequence[Tensor], Sequence[int]], AttackResult]
-"""(score, images, seeds) -> result: the attack under test, its budget filled in."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Found:
 
 
 def search(
-    features: Features, images: Sequence[Tensor], threat: ThreatModel, attack: Attack, seeds: Sequence[int]
+    features: Features, images: Sequence[Tensor], threat: ThreatModel, attack: Search, seeds: Sequence[int]
 ) -> Found:
     """Plant an adversary for each 8-bit image (3, H, W) and let `attack` search for one. seeds: one per image."""
     readouts = [_readout(features, image, i, threat, seeds[i]) for i, image in enumerate(images)]
@@ -61,7 +60,7 @@ def search(
         loss = torch.stack([readouts[i](row[None])[0] for i, row in zip(indices, found, strict=True)])
         return loss, loss.detach() > 0
 
-    result = attack(score, images, [derive_seed(seed, "", "attack") for seed in seeds])
+    result = attack(score, images, threat, seeds=[derive_seed(seed, "", "attack") for seed in seeds])
     chance = []
     for i, image in enumerate(images):
         tried = [_inside(image, threat, 1.0, derive_seed(seeds[i], str(k), "chance")) for k in range(INNER)]
@@ -73,7 +72,7 @@ def search(
 def _readout(features: Features, image: Tensor, index: int, threat: ThreatModel, seed: int) -> Readout:
     """Ridge regression of -1 (inner) and +1 (planted) on the features, its boundary moved close to the planted one."""
     inner = [_inside(image, threat, SHRINK, derive_seed(seed, str(k), "inner")) for k in range(INNER - 1)]
-    planted = _surface(image, threat, derive_seed(seed, "", "surface"))
+    planted = random_border(image, threat, rng(seed, "", "surface"))
     with torch.no_grad():
         rows = _in_parts(features, [image, *inner, planted], index).double()  # [INNER + 1, D]
     centred = rows - rows.mean(0)
@@ -96,13 +95,3 @@ def _inside(image: Tensor, threat: ThreatModel, share: float, seed: int) -> Tens
     """An 8-bit image drawn from the ball of radius `share` * eps."""
     start = threat.random_start(image, seed)
     return threat.finish((image + share * (start - image))[None], image[None])[0]
-
-
-def _surface(image: Tensor, threat: ThreatModel, seed: int) -> Tensor:
-    """An 8-bit image at distance eps: every value up or down by it for linf, a random direction for l2."""
-    generator = torch.Generator().manual_seed(seed)
-    if threat.norm == "linf":
-        signs = torch.randint(0, 2, image.shape, generator=generator, dtype=torch.int32) * 2 - 1
-        return to_images((levels(image) + signs.to(image.device) * threat.budget).clamp(0, WHITE))
-    delta = torch.randn(image.shape, generator=generator).to(image.device)
-    return threat.finish((image + delta * (float(threat.eps) / delta.norm()))[None], image[None])[0]

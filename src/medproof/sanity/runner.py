@@ -7,14 +7,15 @@ holds is not answered again, and what RUN holds already is copied.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import torch
 
 from medproof.attacks import Norm, ThreatModel, pgd
-from medproof.attacks.apgd import apgd
-from medproof.attacks.step_rules import StepRuleName
+from medproof.attacks.search import Search
+from medproof.attacks.step_rules import StepRule
 from medproof.conditions import Context, arguments, check_model, perturb, prepare
 from medproof.datasets import Dataset
 from medproof.evaluation.images import ImageLoader
@@ -224,7 +225,7 @@ class _Run:
         threat = ThreatModel(cast(Norm, given["norm"]), Fraction(given["eps"]))
         seeds = [derive_seed(self.context.seed, view.item.id, "planted") for view in some.views]
         images = pixels_of(self.model, some.views)
-        found = planted.search(features_of(self.model, some), images, threat, searcher(self.plan.attack, threat), seeds)
+        found = planted.search(features_of(self.model, some), images, threat, searcher(self.plan.attack), seeds)
         return checks.planted(sum(found.attack), sum(found.chance), len(images))
 
 
@@ -234,13 +235,8 @@ def _precisions(net: torch.nn.Module) -> tuple[torch.dtype, torch.dtype]:
     return own, torch.bfloat16 if own == torch.float32 else torch.float32
 
 
-def searcher(condition: Condition, threat: ThreatModel) -> planted.Attack:
+def searcher(condition: Condition) -> Search:
     """The search of `pgd` or `apgd` with its settings, ready for any score."""
     given = arguments(condition)
-    steps, restarts = int(given["steps"]), int(given["restarts"])
-    if condition.name == "apgd":
-        return lambda score, images, seeds: apgd(score, images, threat, steps=steps, restarts=restarts, seeds=seeds)
-    rule = cast(StepRuleName, given["rule"])
-    return lambda score, images, seeds: pgd(
-        score, images, threat, steps=steps, restarts=restarts, seeds=seeds, rule=rule
-    )
+    rule = cast(StepRule, given.get("rule", "auto"))
+    return partial(pgd, steps=int(given["steps"]), restarts=int(given["restarts"]), rule=rule)

@@ -1,4 +1,4 @@
-"""Auto-PGD (Croce & Hein 2020, arXiv:2003.01690, algorithm 1): PGD that chooses its own step sizes.
+"""The step rule of Auto-PGD (Croce & Hein 2020, arXiv:2003.01690, algorithm 1), which chooses its own sizes.
 
 The step of an example starts at 2 eps and is halved at checkpoints when the search stalls: the loss rose in too few of
 the steps since the last checkpoint, or neither step nor best loss changed since then. A halving also takes the example
@@ -9,52 +9,16 @@ images, while momentum and steps below half a grey level add up in the iterate. 
 anew; in the paper it is the jump back to the best point.
 """
 
-import math
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from medproof.attacks.ascent import Bucket, ascend
-from medproof.attacks.objective import Score
-from medproof.attacks.result import AttackResult
+from medproof.attacks.ascent import Bucket
 from medproof.attacks.threat import ThreatModel
 
 _MOMENTUM = 0.75
 """Share of the new step in a move; the rest repeats the last move."""
 _RISES = 0.75
 """Share of steps since the last checkpoint that must raise the loss."""
-
-
-def apgd(
-    score: Score,
-    images: Sequence[Tensor],
-    threat: ThreatModel,
-    *,
-    steps: int,
-    seeds: Sequence[int],
-    restarts: int = 1,
-    starts: Sequence[Tensor] | None = None,
-    allowed: Sequence[Tensor] | None = None,
-    enough: float = math.inf,
-) -> AttackResult:
-    """Search the ball around each image for one with the highest loss. Arguments, cost and errors as in `pgd`."""
-
-    def mover() -> _Auto:
-        return _Auto(threat, steps)
-
-    return ascend(
-        score,
-        images,
-        threat,
-        mover,
-        steps=steps,
-        seeds=seeds,
-        restarts=restarts,
-        starts=starts,
-        allowed=allowed,
-        enough=enough,
-    )
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -65,8 +29,8 @@ def checkpoints(steps: int) -> list[int]:
     return sorted({-(-percent * steps // 100) for percent in percents if percent < 100})  # rounded up
 
 
-class _Auto:
-    """The state of a bucket's examples; all tensors [B, ...], row by row."""
+class AutoStep:
+    """The step rule `auto`. Holds the state of a bucket's examples; all tensors [B, ...], row by row."""
 
     def __init__(self, threat: ThreatModel, steps: int) -> None:
         self.threat = threat
