@@ -23,12 +23,10 @@ from typing import Any
 
 import torch
 from PIL import Image
-from random_model import qwen2_vl_2b_config, square_grid
+from random_model import save_random_model
 
 from medproof.datasets.load import load
 from medproof.evaluation.provenance import hardware, versions
-from medproof.models import nano
-from medproof.models.loading import load_processor, save_folder
 
 SIDES = ("trl", "ours")
 
@@ -41,7 +39,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         args.folder = Path(scratch) / "model"
-        _save_random_model(args)
+        save_random_model(args.folder, args.shape, args.size, args.seed)
         results = {}
         for side in SIDES:
             command = [sys.executable, __file__, *sys.argv[1:], "--side", side, "--folder", str(args.folder)]
@@ -99,21 +97,6 @@ def _ours(args: argparse.Namespace, out: Path) -> dict[str, Any]:
         "mean_length": statistics.fmean(row["completions/mean_length"] for row in rows),
         **split,
     }
-
-
-def _save_random_model(args: argparse.Namespace) -> None:
-    chat, _, _ = load_processor("nano")
-    if args.shape == "nano":
-        grid, dtype = nano.GRID, torch.float32
-        net = nano.build_net(nano.build_config(chat.tokenizer), args.seed)
-    else:
-        from transformers import Qwen2VLForConditionalGeneration
-
-        grid, dtype = square_grid(args.size), torch.bfloat16
-        torch.manual_seed(args.seed)
-        with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-            net = Qwen2VLForConditionalGeneration(qwen2_vl_2b_config(chat))
-    save_folder(args.folder, net.to(dtype), chat.tokenizer, nano.processor_config(grid))
 
 
 def _prompts(args: argparse.Namespace) -> list[tuple[str, Image.Image]]:

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import torch
+
 from medproof.images.grid import Grid
+from medproof.models import nano
 from medproof.models.chat import Chat
+from medproof.models.loading import load_processor, save_folder
+
+
+def save_random_model(folder: Path, shape: str, size: int, seed: int) -> None:
+    """A folder of random weights that plain transformers loads. shape: "nano", or "2b" with images of `size` pixels."""
+    chat, _, _ = load_processor("nano")
+    if shape == "nano":
+        grid, dtype = nano.GRID, torch.float32
+        net: Any = nano.build_net(nano.build_config(chat.tokenizer), seed)
+    else:
+        from transformers import Qwen2VLForConditionalGeneration
+
+        grid, dtype = square_grid(size), torch.bfloat16
+        torch.manual_seed(seed)
+        with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+            net = Qwen2VLForConditionalGeneration(qwen2_vl_2b_config(chat))
+    save_folder(folder, net.to(dtype), chat.tokenizer, nano.processor_config(grid))
 
 
 def qwen2_vl_2b_config(chat: Chat) -> Any:

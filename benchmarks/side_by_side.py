@@ -76,16 +76,16 @@ def write(args: argparse.Namespace, results: Mapping[str, Any], speedup: Mapping
 def measure(args: argparse.Namespace, work: Work, units: int = 1) -> dict[str, float]:
     """One variant, "KIND WHO": units per second after a warm-up, `units` to a view,, and peak memory in MiB."""
     ours = not args.variant.endswith("plain")
-    model = _random_qwen2_vl(args) if args.random_qwen2_vl else models.load(args.model, device=args.device)
+    model = random_qwen2_vl(args) if args.random_qwen2_vl else models.load(args.model, device=args.device)
     assert isinstance(model, QwenVL)
     if not ours:
-        _undo_our_speed_ups(model)
+        undo_our_speed_ups(model)
     views = _views(model, args)
     work(model, views[: args.batch if ours else 2], args)
-    _synchronise()
+    synchronise()
     began = time.perf_counter()
     tell = work(model, views, args)
-    _synchronise()
+    synchronise()
     seconds = time.perf_counter() - began
     total = len(views) * units
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -113,7 +113,7 @@ def plain_inputs(model: QwenVL, view: View) -> dict[str, Any]:
     return moved
 
 
-def _undo_our_speed_ups(model: QwenVL) -> None:
+def undo_our_speed_ups(model: QwenVL) -> None:
     """The network as transformers made it: attention image by image, the patch embedding as a convolution."""
     for module in model.net.modules():
         if isinstance(module, PatchProjection):
@@ -130,12 +130,12 @@ def _views(model: QwenVL, args: argparse.Namespace) -> list[View]:
     return sorted(prepared, key=lambda v: (v.image.shape if v.image is not None else (), len(v.messages[0].text)))
 
 
-def _synchronise() -> None:
+def synchronise() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
-def _random_qwen2_vl(args: argparse.Namespace) -> QwenVL:
+def random_qwen2_vl(args: argparse.Namespace) -> QwenVL:
     """Qwen2-VL-2B's shape with random weights and nano's tokenizer: for timing only."""
     from transformers import Qwen2VLForConditionalGeneration
 

@@ -1,8 +1,9 @@
 """Kill a real run with SIGKILL at random moments, resume it each time, and compare it with an undisturbed one.
 
     python scripts/kill_and_resume.py --kills 20 --out runs/kills
+    python scripts/kill_and_resume.py certify --kills 10 --limit 150 --out runs/kills_certify
 
-Exits 1 unless every table is equal and no answer is stored twice.
+Exits 1 unless every table (every certificate) is equal and no answer (no draw) is stored twice.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from medproof.runs.certificates_file import NAME, read_certificates
 from medproof.runs.store import RunStore, read_run
 from medproof.scoring.summary import summarise
+from medproof.smoothing.counts import FOLDER, CountLog
 
+PLAN = "sequential(target=0.25,last=2048)"
 CONDITIONS = ("clean", "blank", "shuffled", "random_sign(8/255)", "pgd(linf,8/255,5)")
 VOLATILE = ("worker", "seconds")
 
@@ -28,6 +32,7 @@ VOLATILE = ("worker", "seconds")
 def main() -> int:
     """Run twice, once disturbed; print what was compared."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=["run", "certify"], default="run")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
@@ -35,16 +40,35 @@ def main() -> int:
     args = parser.parse_args()
     whole, disturbed = args.out / "whole", args.out / "disturbed"
     began = time.monotonic()
-    subprocess.run(_command(whole, args.limit), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _finish(whole, args)
     undisturbed = time.monotonic() - began
     killed = disturb(disturbed, args, undisturbed)
-    subprocess.run(_command(disturbed, args.limit), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _finish(disturbed, args)
+    print(f"undisturbed run: {undisturbed:.1f} s; killed {killed} times, resumed each time")
+    return 0 if (_same_certificates if args.what == "certify" else _same_answers)(whole, disturbed) else 1
+
+
+def _same_answers(whole: Path, disturbed: Path) -> bool:
     same_answers = _answers(whole) == _answers(disturbed)
     same_tables = _tables(whole) == _tables(disturbed)
     rows, distinct = _stored(disturbed)
-    print(f"undisturbed run: {undisturbed:.1f} s; killed {killed} times, resumed each time")
     print(f"answers equal: {same_answers}; tables equal: {same_tables}; stored rows {rows}, distinct keys {distinct}")
-    return 0 if same_answers and same_tables and rows == distinct else 1
+    return same_answers and same_tables and rows == distinct
+
+
+def _same_certificates(whole: Path, disturbed: Path) -> bool:
+    same = (whole / NAME).read_bytes() == (disturbed / NAME).read_bytes()
+    rows = [json.loads(line) for file in (disturbed / FOLDER).glob("*.jsonl") for line in file.read_text().splitlines()]
+    draws = sum(row["count"] for row in rows)
+    certificates = read_certificates(disturbed)[0].certificates
+    used = sum(certificate.n for certificate in certificates)
+    print(f"{len(certificates)} certificates equal byte for byte: {same}; {draws} draws stored, {used} used")
+    return same and draws == used
+
+
+def _finish(out: Path, args: argparse.Namespace) -> None:
+    command = _command(out, args)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def disturb(out: Path, args: argparse.Namespace, undisturbed: float) -> int:
@@ -56,28 +80,33 @@ def disturb(out: Path, args: argparse.Namespace, undisturbed: float) -> int:
     longest = 2 * (undisturbed / args.kills + 4)
     killed = 0
     while killed < args.kills:
-        process = subprocess.Popen(_command(out, args.limit), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(_command(out, args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             process.wait(timeout=float(draw.uniform(0.5, longest)))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
             killed += 1
-            print(f"killed {killed}: {_progress(out)} answers stored", flush=True)
+            print(f"killed {killed}: {_progress(out, args.what)} stored", flush=True)
         else:
             print("the run ended before its kill: it has nothing left to do")
             break
     return killed
 
 
-def _command(out: Path, limit: int) -> list[str]:
+def _command(out: Path, args: argparse.Namespace) -> list[str]:
     conditions = [part for condition in CONDITIONS for part in ("--condition", condition)]
-    base = [sys.executable, "-m", "medproof", "run", "--model", "nano", "--data", "sample", "--split", "test"]
-    return [*base, "--limit", str(limit), *conditions, "--out", str(out)]
+    how = conditions if args.what == "run" else ["--sigma", "0.5", "--plan", PLAN]
+    base = [sys.executable, "-m", "medproof", args.what, "--model", "nano", "--data", "sample", "--split", "test"]
+    return [*base, "--limit", str(args.limit), *how, "--out", str(out)]
 
 
-def _progress(out: Path) -> int:
-    return len(RunStore(out).present_keys()) if (out / "run.json").is_file() else 0
+def _progress(out: Path, what: str) -> str:
+    if what == "certify":
+        log = CountLog(out)
+        log.refresh()
+        return f"{sum(len(log.votes(stream.key)) for stream in log.streams())} draws"
+    return f"{len(RunStore(out).present_keys()) if (out / 'run.json').is_file() else 0} answers"
 
 
 def _answers(out: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 HEAVY = {"torch", "transformers", "accelerate", "peft", "plotly", "duckdb", "pyarrow", "scipy"}
-NO_TORCH = ("records", "errors", "frozen", "seeds", "datasets", "scoring", "runs", "report")
+NO_TORCH = ("records", "errors", "frozen", "seeds", "datasets", "scoring", "runs", "report", "bench")
 
 MODULES = sorted(path for path in SRC.rglob("*.py"))
 

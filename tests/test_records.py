@@ -195,7 +195,7 @@ def test_response_round_trip(logprobs: list[float], text: str) -> None:
         Outcome(item_id="i", condition="clean", mode="direct", status="unparsed"),
         Certificate(
             item_id="i",
-            counts={"A": 9},
+            counts={"A": 9, "B": 1},
             predicted="A",
             radius=0.5,
             sigma=0.25,

@@ -292,11 +292,16 @@ class Outcome(Record):
 
 
 class Certificate(Record):
-    """A statement of randomized smoothing. `radius` is L2, pixels in [0, 1] at grid resolution, rounded down."""
+    """A statement of randomized smoothing: with error at most `alpha` over its noise, the smoothed model answers
+    `predicted` on every image within `radius`. L2, pixels in [0, 1] at grid resolution, rounded down to 6 decimals.
+    """
 
     item_id: str
-    counts: FrozenMap[int]
-    predicted: str | None
+    counts: FrozenMap[int] = Field(description="votes for each of the K classes, zeros too; the first n0 draws apart")
+    selection: FrozenMap[int] = Field(
+        default_factory=dict, validate_default=True, description="votes of the n0 draws that only chose the class"
+    )
+    predicted: str | None = Field(description="null: abstains; radius is then 0")
     radius: float = Field(ge=0)
     sigma: float = Field(gt=0)
     n: int = Field(ge=0)
@@ -304,7 +309,20 @@ class Certificate(Record):
     alpha: float = Field(gt=0, lt=1)
     plan: str
     bound: str
+    stop: str = Field(
+        default="", description="why no more was drawn: proven, hopeless, precise, spent; open: cut short"
+    )
     space: str = "linear [0,1] pixels at grid resolution"
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if (sum(self.counts.values()), sum(self.selection.values())) != (self.n, self.n0):
+            raise ValueError(f"certificate of {self.item_id!r}: the votes do not add up to n={self.n} and n0={self.n0}")
+        if self.predicted is None and self.radius > 0:
+            raise ValueError(f"certificate of {self.item_id!r}: abstains, and yet has a radius")
+        if self.predicted is not None and self.predicted not in self.counts:
+            raise ValueError(f"certificate of {self.item_id!r}: {self.predicted!r} is none of the classes voted for")
+        return self
 
 
 def json_schema() -> dict[str, Any]:

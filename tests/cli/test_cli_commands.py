@@ -11,8 +11,9 @@ from cli_fakes import Cli, FakeModel
 
 from medproof import __version__
 from medproof.cli import machine, model_checks
-from medproof.cli.demo import ACTS, Act
+from medproof.cli.demo import ACTS, DEMO_MODEL, Act, recipe_of
 from medproof.conditions import needs_attack, resolve
+from medproof.training.recipe import AnyRecipe
 
 COMMANDS = ("demo", "audit", "train", "run", "report", "compare", "doctor")
 
@@ -95,6 +96,44 @@ def test_demo_tells_the_whole_story_and_resumes(
     assert cli("demo", "--limit", 4).code == 0
     assert len(fake_model.answered) == 10
     assert Path("demo/report.html").read_bytes() == page
+
+
+def test_demo_trains_against_an_attack_that_it_shows_before_and_after(cli: Cli) -> None:
+    (act,) = [act for act in ACTS if act.recipe is not None]
+    recipe = recipe_of(act.recipe, seed=3)
+    assert (recipe.seed, recipe.model.init) == (3, DEMO_MODEL)
+    assert recipe.adversarial is not None
+    attack = f"pgd(linf,{recipe.adversarial.eps},20)"
+    before = [one for one in ACTS if one.recipe is None and one.mode == act.mode and one.items == act.items]
+    assert attack in act.conditions
+    assert any(attack in one.conditions for one in before)
+    ran = cli("demo", "--dry-run", "--limit", 5)
+    assert f"would train {DEMO_MODEL} for {recipe.optim.steps} steps" in ran.out
+
+
+def test_demo_trains_once_and_asks_what_it_trained(
+    cli: Cli, fake_model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Path] = []
+
+    def run_recipe(recipe: AnyRecipe, folder: Path, *_: object) -> Path:
+        trained.append(folder)
+        told = {"kind": "grpo", "recipe": recipe.model_dump(mode="json"), "steps": recipe.optim.steps}
+        (folder / "model").mkdir(parents=True)
+        (folder / "model" / "training.json").write_text(json.dumps(told), encoding="utf-8")
+        (folder / "metrics.jsonl").write_text('{"step": 1, "reward": 0.5}\n', encoding="utf-8")
+        return folder / "model"
+
+    monkeypatch.setattr("medproof.cli.demo.run_recipe", run_recipe)
+    acts = (Act("direct", "direct", None, ("clean",)), Act("robust", "direct", 2, ("clean",), ACTS[-1].recipe))
+    monkeypatch.setattr("medproof.cli.demo.ACTS", acts)
+    for _ in range(2):
+        ran = cli("demo", "--limit", 4)
+        assert ran.code == 0, ran.err
+    assert trained == [Path("demo/training/robust")]
+    numbers = json.loads(Path("demo/report.json").read_text(encoding="utf-8"))
+    assert [run["model"] for run in numbers["runs"]] == [DEMO_MODEL, "demo/training/robust/model"]
+    assert [training["name"] for training in numbers["training"]] == ["robust"]
 
 
 def test_doctor_measures_the_model(cli: Cli, fake_model: FakeModel) -> None:

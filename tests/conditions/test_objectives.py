@@ -147,7 +147,8 @@ def test_every_number_is_documented():
 
 
 def test_every_attack_has_a_line_of_help_and_a_control():
-    attacks = [name.split("(")[0] for name in names()][7:]
+    attacks = [name.split("(")[0] for name in names()]
+    attacks = attacks[attacks.index("fgsm") :]
     assert sorted(attacks) == sorted([*WITHIN_EPS, "cw"])
     for name in WITHIN_EPS:
         assert resolve(f"{name}(linf,4/255)").twin == "random_sign(4/255)"

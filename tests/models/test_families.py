@@ -100,3 +100,37 @@ def test_texts_and_visual_tokens_equal_plain_transformers(folder: Path, model: Q
         assert float(found) == pytest.approx(float(logps[len(before) - 1 :].sum()), abs=1e-4)
         levels = [encoded.pooler_output, *(getattr(encoded, "deepstack_features", None) or [])]
         torch.testing.assert_close(tokens, torch.cat([level[0] for level in levels], -1), atol=1e-4, rtol=1e-3)
+
+
+def losses_and_gradients(model: QwenVL, views: list[View], prefixes: list[str] | None) -> list[torch.Tensor]:
+    """Margins and -log p of the answers, and their gradients at each image."""
+    found = []
+    for objective in ("margin", "answer"):
+        pixels = [to_float(view.image).requires_grad_() for view in views if view.image is not None]
+        loss = model.loss(pixels, views, objective, prefixes)
+        found += [loss.detach(), *torch.autograd.grad(loss.sum(), pixels)]
+    return found
+
+
+@pytest.mark.parametrize("prefixes", [None, ["<answer>", "<think>It is CT.</think><answer>", "<think>MRI</think>"]])
+def test_reading_ends_of_rows_equals_the_stock_forward(
+    model: QwenVL, views: list[View], prefixes: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses and gradients beside those of the net's own pass over every token, which eager attention asks for."""
+    shown = [views[0], views[1], views[3]]
+    ours = losses_and_gradients(model, shown, prefixes)
+    monkeypatch.setattr(model.net.model.language_model.config, "_attn_implementation", "eager")
+    stock = losses_and_gradients(model, shown, prefixes)
+    for found, wanted in zip(ours, stock, strict=True):
+        assert float(wanted.abs().max()) > 0
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=2e-6 * max(1.0, float(wanted.abs().max())))
+
+
+def test_questions_without_image_equal_the_stock_forward(
+    model: QwenVL, make_view: MakeView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that share everything: all but the token that is read is run once."""
+    blind = [make_view(None, 1), make_view(None, 2)]
+    ours = model.option_logprobs(blind)
+    monkeypatch.setattr(model.net.model.language_model.config, "_attn_implementation", "eager")
+    np.testing.assert_allclose(ours, model.option_logprobs(blind), atol=2e-6)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from medproof.models.patch_embed import PatchProjection, use_linear_patch_embedding
+from medproof.images.grid import Grid
+from medproof.models.patch_embed import PatchProjection, still, use_linear_patch_embedding
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -36,3 +37,17 @@ def test_anything_but_one_patch_per_row_is_refused() -> None:
     use_linear_patch_embedding(net)
     with pytest.raises(ValueError, match="expected patches"):
         net(torch.zeros(1, 3, 4, 4, 4))
+
+
+def test_still_frames_are_multiplied_once_and_give_the_same() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv3d(3, 8, (2, 4, 4), stride=(2, 4, 4)).double())
+    use_linear_patch_embedding(net)
+    picture = torch.randn(5, 48, dtype=torch.float64, requires_grad=True)
+    frames = still(picture, Grid(patch_size=4))
+    assert frames.shape == (5, 3, 2, 4, 4)
+    assert frames.data_ptr() == picture.data_ptr()
+    outputs = [net(frames), net(frames.contiguous())]
+    torch.testing.assert_close(outputs[0], outputs[1])
+    gradients = [torch.autograd.grad(out.square().sum(), picture)[0] for out in outputs]
+    torch.testing.assert_close(gradients[0], gradients[1])

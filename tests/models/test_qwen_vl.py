@@ -9,7 +9,7 @@ import torch
 
 from medproof import models
 from medproof.errors import UserError
-from medproof.images.preprocess import patchify, to_float
+from medproof.images.preprocess import to_float
 from medproof.models.batch import Row, pad_rows, positions
 from medproof.models.encode_once import encode_once
 from medproof.models.qwen_vl import QwenVL, weights_hash
@@ -307,9 +307,8 @@ def test_gradients_of_texts_and_visual_tokens_equal_finite_differences(
 
 def _margin64(model: QwenVL, pixels: torch.Tensor, view: View) -> torch.Tensor:
     """The margin without the cast to float32 that `loss` makes."""
-    pixel_values, grid = patchify([pixels], model.grid)
     slots = model._slots([view], None)
-    logits = model._slot_logits([view], slots, pixel_values, grid, [0])[0]
+    logits = model._slot_logits([view], slots, model._patches([pixels]))[0]
     letters = logits[list(slots[0].letters)]
     return letters[1:].max() - letters[0]
 

@@ -42,10 +42,13 @@ def test_beside_runs(tmp_path: Path) -> None:
 def test_start_and_end_of_reward_and_of_looking(tmp_path: Path) -> None:
     training = read_training(make_training(tmp_path / "blind", looks=False))
     (family,) = families([training], [None])
-    cells = dict(zip(("steps", "reward", "seen", "blank", "apart", "seconds"), family.members[0].cells, strict=True))
+    cells = dict(
+        zip(("steps", "reward", "seen", "attacked", "blank", "apart", "seconds"), family.members[0].cells, strict=True)
+    )
     assert cells["steps"].text == "120"
     assert (cells["seen"].text, cells["seen"].small) == ("46.0\u00a0%", "from 40.0\u00a0%")
     assert (cells["blank"].text, cells["blank"].small) == ("60.0\u00a0%", "from 30.0\u00a0%")
+    assert cells["attacked"].text == "–"
     assert (cells["apart"].text, cells["apart"].small) == ("−14.0\u00a0pp", "from +10.0\u00a0pp")
     assert cells["seconds"].text == "0.80"
     first, last = training.ends("reward") or (0, 0)
@@ -63,6 +66,25 @@ def test_seeds_of_one_recipe_share_their_plots(tmp_path: Path) -> None:
     assert str(several.looking.plot).count("<polyline") == 6, "with the image and blank, of each seed"
     assert single.title == "other"
     assert "elsewhere" in single.about
+
+
+def test_adversarial_training_shows_accuracy_under_attack_beside_blank(tmp_path: Path) -> None:
+    folder = make_training(tmp_path / "at", steps=40)
+    told = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    for row in told:
+        if "eval/accuracy" in row:
+            row["eval/robust_accuracy"] = row["eval/accuracy"] - 0.2
+        row |= {"adv/reward_attacked": 0.3, "time/attack_share": 0.4} if row["step"] else {}
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in told), encoding="utf-8")
+    (family,) = families([read_training(folder)], [None])
+    assert (family.members[0].cells[3].text, family.members[0].cells[3].small) == ("50.0\u00a0%", "from 20.0\u00a0%")
+    assert family.looking is not None
+    assert str(family.looking.plot).count("<polyline") == 3
+    assert {"Reward on attacked images", "The attack's share of a step"} <= {panel.title for panel in family.panels}
+    html, numbers = build([folder], tmp_path / "out")
+    assert "dotted: attacked" in page_of(html).text
+    assert "robust accuracy" not in page_of(html).text, "nothing has checked the attack of a recipe"
+    assert "eval/robust_accuracy" in json.loads(numbers.read_text(encoding="utf-8"))["training"][0]["series"]
 
 
 def test_a_supervised_run_shows_its_loss(tmp_path: Path) -> None:

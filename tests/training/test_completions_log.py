@@ -1,6 +1,7 @@
 """What training writes for people to read is what the report reads."""
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -8,9 +9,11 @@ import torch
 from reward_groups import make_group, make_item
 
 from medproof.images.png import decode_png
+from medproof.images.preprocess import to_float
 from medproof.report import build
 from medproof.report.completions import Budget, read_browser
 from medproof.training.completions_log import CompletionsLog
+from medproof.training.conditioning import Perturbed
 from medproof.training.group_buffer import GroupBuffer
 
 
@@ -40,6 +43,24 @@ def test_the_report_reads_what_training_writes(tmp_path: Path) -> None:
     assert (decode_png(png) == buffer().groups[0].prompt.image).all()
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "reward": 0.5}\n', encoding="utf-8")
     assert "right &lt;b&gt;" in build([tmp_path], tmp_path / "out")[0].read_text(encoding="utf-8")
+
+
+def test_a_reply_is_kept_with_the_image_it_is_a_reply_to(tmp_path: Path) -> None:
+    """The first group is divided, the second clean."""
+    whole = buffer()
+    clean = whole.groups[0].prompt.image
+    sides = torch.tensor([[False, True], [False, False]])
+    whole = replace(whole, perturbed=Perturbed((1 - to_float(clean), None), sides, torch.zeros(2)))
+    log = CompletionsLog(tmp_path, ("accuracy", "points"))
+    log.write(1, whole)
+    log.write(2, whole, "clean")
+    for step, attacked in ((1, [False, True, False, False]), (2, [False] * 4)):
+        rows = pq.read_table(tmp_path / "completions" / f"step-{step:06d}.parquet").to_pylist()
+        assert [row["attacked"] for row in rows] == attacked
+        files = [tmp_path / "completions" / "images" / f"{row['image_sha256']}.png" for row in rows]
+        second = decode_png(files[1].read_bytes())
+        assert (second == (255 - clean if attacked[1] else clean)).all()
+        assert (decode_png(files[0].read_bytes()) == clean).all()
 
 
 def test_going_on_from_a_checkpoint_drops_what_came_after(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_leaving_out_groups_without_advantage_changes_nothing(
     recipe = changed(grpo_recipe, rewards=[f"{source}:some"], grpo=cycle, optim={"batch_size": 8, "accumulation": 2})
     seen: list[int] = []
     original = grpo._collate
-    monkeypatch.setattr(grpo, "_collate", lambda run, groups: (seen.append(len(groups)), original(run, groups))[1])
+    monkeypatch.setattr(grpo, "_collate", lambda run, rows: (seen.append(len(rows.groups)), original(run, rows))[1])
     without = grpo.train(recipe, tmp_path / "without", device="cpu", stop_at=2)
     left_out = sum(seen)
     seen.clear()

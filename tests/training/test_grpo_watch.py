@@ -11,9 +11,10 @@ from medproof.errors import UserError
 from medproof.images.png import decode_png
 from medproof.records import Item, pixels_sha256
 from medproof.training.grpo import train
-from medproof.training.grpo_recipe import GrpoRecipe, WatchSection
+from medproof.training.grpo_recipe import GrpoRecipe
 from medproof.training.setup import TrainingData
 from medproof.training.watch import choose
+from medproof.training.watch_recipe import WatchSection
 
 
 def items(recipe: GrpoRecipe) -> tuple[Item, ...]:

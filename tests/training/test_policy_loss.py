@@ -192,3 +192,17 @@ def test_nothing_left_to_learn_from_is_a_loss_of_zero(loss_type: LossType) -> No
 
 def test_statistics_have_their_names() -> None:
     assert run(batch(), make("gspo")).statistics.shape == (B, G, len(STATISTICS))
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "dr_grpo", "dapo", "gspo"])
+def test_a_penalty_is_added_per_token_as_the_kl_is(loss_type: LossType) -> None:
+    """With the value of k3 times beta as penalty, beta 0 gives what beta gives."""
+    torch.manual_seed(0)
+    logps, reference = -torch.rand(2, 3, 4), -torch.rand(2, 3, 4)
+    mask = torch.arange(4) < torch.tensor([[4, 2, 1], [3, 3, 4]])[..., None]
+    advantages = torch.randn(2, 3)
+    gap = reference - logps
+    penalty = 0.3 * (gap.exp() - gap - 1)
+    by_kl = policy_loss(logps, None, advantages, mask, reference, PolicySettings(loss_type, 8, beta=0.3))
+    by_penalty = policy_loss(logps, None, advantages, mask, None, PolicySettings(loss_type, 8), penalty=penalty)
+    torch.testing.assert_close(by_penalty.numerators, by_kl.numerators, rtol=1e-6, atol=1e-7)

@@ -5,8 +5,9 @@ moves the float iterate (straight through the rounding). One forward and backwar
 attack and judges a picture that can be saved, and no success is lost on the way to the file.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -27,13 +28,19 @@ class Bucket:
     iterate: Tensor  # [B, 3, H, W] float32, in the ball
     shown: Tensor  # [B, 3, H, W] the 8-bit image of the iterate
     allowed: Tensor | None  # [B, 1, H, W] bool, the pixels that may change
+    start: Tensor = field(init=False)  # [B, 3, H, W] int32, the grey levels of `clean`
+
+    def __post_init__(self) -> None:
+        self.start = levels(self.clean)
 
     def keep(self, rows: list[int]) -> None:
         """Drop all other examples; no copy when none leaves."""
         if len(rows) == len(self.indices):
             return
         self.indices = [self.indices[row] for row in rows]
-        self.clean, self.iterate, self.shown = (tensor[rows] for tensor in (self.clean, self.iterate, self.shown))
+        self.clean, self.iterate, self.shown, self.start = (
+            tensor[rows] for tensor in (self.clean, self.iterate, self.shown, self.start)
+        )
         self.allowed = None if self.allowed is None else self.allowed[rows]
 
 
@@ -160,12 +167,11 @@ def _gradients(loss: Tensor, leaves: list[Tensor], buckets: Sequence[Bucket], tr
     for place, bucket in enumerate(buckets):
         if bucket.allowed is not None:
             gradients[place] = torch.where(bucket.allowed, gradients[place], 0)
-        finite = gradients[place].isfinite().flatten(1).all(1).tolist()
-        zero = (gradients[place] == 0).flatten(1).all(1).tolist()
+        largest = gradients[place].flatten(1).abs().amax(1).tolist()  # NaN where there is one
         for row, i in enumerate(bucket.indices):
             tracker.backwards[i] += 1
-            tracker.zero_gradients[i] += int(zero[row])
-            tracker.broken[i] |= not finite[row]
+            tracker.zero_gradients[i] += int(largest[row] == 0)
+            tracker.broken[i] |= not math.isfinite(largest[row])
     return gradients
 
 
@@ -182,7 +188,7 @@ def _run(
     pairs = [(bucket, mover()) for bucket in buckets]
     for step in range(steps + 1):
         for bucket, _ in pairs:
-            bucket.shown = threat.finish(bucket.iterate, bucket.clean)
+            bucket.shown = threat.finish(bucket.iterate, bucket.clean, bucket.start)
         last = step == steps
         answers = evaluate(score, [bucket for bucket, _ in pairs], tracker, gradient=not last)
         if last:

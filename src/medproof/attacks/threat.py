@@ -87,22 +87,24 @@ class ThreatModel:
         images = images.clamp(0, 1)
         eps = float(self.eps)
         if self.norm == "linf":
-            return torch.minimum(torch.maximum(images, clean - eps), clean + eps)
+            return torch.clamp(images, clean - eps, clean + eps)
         delta = images - clean
         length = _norms(delta)
         return clean + delta * torch.where(length > eps, eps / length, 1)
 
-    def finish(self, images: Tensor, clean: Tensor) -> Tensor:
+    def finish(self, images: Tensor, clean: Tensor, start: Tensor | None = None) -> Tensor:
         """The 8-bit images that stand for float `images` (B, 3, H, W): inside the ball and [0, 1] exactly.
+
+        start: `levels(clean)`, where it is known.
 
         linf rounds to the nearest level and clamps in integers. l2 rounds every pixel towards the clean one, then
         spends what the ball still allows on the pixels that lost most: nearest rounding would leave the ball, and
         would erase a perturbation that is everywhere below half a grey level.
         """
-        start = levels(clean)
+        start = levels(clean) if start is None else start
         if self.norm == "linf":
             wanted = levels(images, exact=False)
-            return to_images(torch.minimum(torch.maximum(wanted, start - self.budget), start + self.budget))
+            return to_images(torch.clamp(wanted, start - self.budget, start + self.budget))
         wanted = self.project(images, clean).double() * WHITE
         return to_images(torch.stack([s + self.finish_delta(w - s) for w, s in zip(wanted, start)]))
 
@@ -131,7 +133,7 @@ class ThreatModel:
 def levels(images: Tensor, *, exact: bool = True) -> Tensor:
     """Nearest grey levels, int32. With `exact`, raises ValueError unless the images are 8-bit already."""
     scaled = images.detach().double() * WHITE
-    nearest = scaled.round().clamp(0, WHITE)
+    nearest = scaled.round().clamp_(0, WHITE)
     if exact and not bool(((scaled - nearest).abs() <= 1e-3).all()):
         raise ValueError("the images are not 8-bit: their values in [0, 1] must be n/255")
     return nearest.to(torch.int32)

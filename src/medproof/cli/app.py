@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from medproof import __version__
-from medproof.cli import audit, compare, demo, doctor, report, run, train
+from medproof.cli import audit, bench, certify, compare, demo, doctor, report, run, serve, train
 
 app = typer.Typer(
     name="medproof",
@@ -38,6 +38,9 @@ app.command("demo")(demo.demo)
 app.command("audit")(audit.audit)
 app.command("train")(train.train)
 app.command("run")(run.run)
+app.command("certify")(certify.certify)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
+app.add_typer(bench.app, name="bench")

@@ -8,6 +8,7 @@ import typer
 
 from medproof.cli.console import new_table, next_command, say, show
 from medproof.cli.options import Device, DryRun, DtypeChoice
+from medproof.errors import UserError
 
 
 def doctor(
@@ -28,8 +29,12 @@ def doctor(
     checks = machine_checks()
     from medproof.cli.model_checks import model_checks
     from medproof.models import load as load_model
+    from medproof.models.protocol import Scorer
 
-    checks += model_checks(load_model(name, device=device, dtype=dtype))
+    loaded = load_model(name, device=device, dtype=dtype)
+    if not isinstance(loaded, Scorer):
+        raise UserError(f"doctor compares option scores, and model {name} gives none: check a local model")
+    checks += model_checks(loaded)
     table = new_table("medproof doctor", ("check", "state", "found", "what to do"))
     for check in checks:
         table.add_row(check.name, check.state, check.found, check.remedy)

@@ -14,7 +14,7 @@ FLOORS = {"torch": "2.11", "transformers": "5.17"}
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "dicom": ("pydicom", "nibabel"),
     "corruptions": ("monai",),
-    "serve": ("fastapi", "uvicorn"),
+    "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "ray": ("ray",),
     "vllm": ("vllm",),
     "inspect": ("inspect_ai",),

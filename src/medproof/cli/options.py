@@ -31,4 +31,7 @@ Data = Annotated[
         help="sample, a folder with manifest/*.jsonl, an Items JSONL, a Med-R1 JSON or an OmniMedVQA JSON.",
     ),
 ]
-ModelName = Annotated[str, typer.Option("--model", metavar="M", help="nano, a local folder or a hub id.")]
+ModelName = Annotated[
+    str,
+    typer.Option("--model", metavar="M", help="nano, nano-robust, a local folder, a hub id or openai:URL#NAME."),
+]

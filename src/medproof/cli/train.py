@@ -13,6 +13,7 @@ from medproof.cli.console import complain, next_command, say
 from medproof.cli.options import Device, DryRun
 
 if TYPE_CHECKING:
+    from medproof.cli.progress import Display
     from medproof.training.recipe import AnyRecipe
 
 
@@ -45,25 +46,38 @@ def train(
         return
     choose_device(device)
     from medproof.cli.progress import display
+
+    with display() as shown:
+        model = run_recipe(settings, folder, shown, device, resume, stop_at)
+    say(f"trained: {model}")
+    data = ("--data", settings.data.train, "--condition", "clean", "--condition", "blank")
+    next_command("run", "--model", model, *data, "--out", f"{folder}-run")
+
+
+def run_recipe(
+    settings: AnyRecipe, folder: Path, shown: Display, device: str, resume: bool = True, stop_at: int | None = None
+) -> Path:
+    """Train with progress on `shown`; returns the folder of the model. A training that fails ends the command."""
     from medproof.training import grpo, sft
     from medproof.training.optim import TrainingError
     from medproof.training.session import TrainProgress
 
-    with display() as shown:
+    def advance(at: TrainProgress) -> None:
+        shown.update(f"training {settings.name}", at.step, at.total, at.remark)
 
-        def advance(at: TrainProgress) -> None:
-            shown.update(f"training {settings.name}", at.step, at.total, at.remark)
+    try:
+        if settings.kind == "grpo":
+            return grpo.train(settings, folder, resume, advance, device, stop_at)
+        return sft.train(settings, folder, resume, advance, device, stop_at)
+    except TrainingError as error:
+        raise typer.Exit(complain(str(error), 1)) from error
 
-        try:
-            if settings.kind == "grpo":
-                model = grpo.train(settings, folder, resume, advance, device, stop_at)
-            else:
-                model = sft.train(settings, folder, resume, advance, device, stop_at)
-        except TrainingError as error:
-            raise typer.Exit(complain(str(error), 1)) from error
-    say(f"trained: {model}")
-    data = ("--data", settings.data.train, "--condition", "clean", "--condition", "blank")
-    next_command("run", "--model", model, *data, "--out", f"{folder}-run")
+
+def is_trained(settings: AnyRecipe, folder: Path) -> bool:
+    """Whether a training by exactly these settings has ended in `folder`, by itself or by its own rule."""
+    from medproof.evaluation.provenance import training
+
+    return (training(str(folder / "model")) or {}).get("recipe") == settings.model_dump(mode="json")
 
 
 def choose_device(device: str) -> None:

@@ -46,8 +46,9 @@ class Kind:
     """One condition by name.
 
     prepare: cheap, no gradients, callable from threads; None for an item the condition does not apply to.
-    perturb: for attacks alone; takes prepared views to attacked ones.
+    perturb: for attacks, and what needs a reply of the model first; takes prepared views to finished ones.
     needs_gradients: whether `perturb` needs a white-box model. needs_options: whether it reads option scores.
+    expected: what a good model does with its answer, for given arguments where it depends on them.
     twin: key of the control condition for given arguments.
     """
 
@@ -55,7 +56,7 @@ class Kind:
     help: str
     prepare: Prepare
     parameters: tuple[Parameter, ...] = ()
-    expected: Expected = "any"
+    expected: Expected | Callable[[Arguments], Expected] = "any"
     twin: Callable[[Arguments], str | None] = _no_twin
     perturb: Perturb | None = None
     needs_gradients: bool = False

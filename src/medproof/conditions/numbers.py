@@ -1,5 +1,7 @@
 """What the numbers in `View.info` (and so in `Response.info`) mean: the one place that says it. No torch."""
 
+from medproof.scoring.asked import ASKED
+
 NUMBERS: dict[str, str] = {
     "eps_255": "budget of a linf ball, in grey levels",
     "eps_l2": "budget of an l2 ball, in [0, 1] pixels over the whole image",
@@ -23,3 +25,15 @@ NUMBERS: dict[str, str] = {
     "refreshed": "0/1, in mode think: the attack went on behind the rationale of the attacked image",
 }
 """By name. `union` adds `member_<name>`: 1 the view survived that member, 0 it fell; absent where not run."""
+
+PERTURBED: dict[str, str] = {
+    **ASKED,
+    "cue_x0": "left edge of the region a cue marks, in pixels of the image shown; likewise y0, x1, y1",
+    "cue_y0": "upper edge",
+    "cue_x1": "right edge, exclusive",
+    "cue_y1": "lower edge, exclusive",
+    "masked_share": "share of the pixels that were filled",
+    "attempts": "requests that an API model needed for the reply",
+    "usd": "price of the reply in US dollars, where prices are given",
+}
+"""By name: of conditions that are no attacks, and of replies."""

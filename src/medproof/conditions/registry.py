@@ -14,7 +14,18 @@ from medproof.errors import UserError
 from medproof.models.protocol import Model
 from medproof.records import Condition
 
-MODULES = ("controls", "noise", "adversarial")
+MODULES = (
+    "controls",
+    "hints",
+    "wording",
+    "cues",
+    "removal",
+    "geometry",
+    "options",
+    "noise",
+    "corruptions",
+    "adversarial",
+)
 """Modules of this package with a tuple `KINDS`; in the order that help lists them."""
 
 
@@ -61,7 +72,7 @@ def resolve(text: str) -> Condition:
         name=kind.name,
         args=tuple(full[p.name] for p in kind.parameters if p.positional),
         kwargs={p.name: full[p.name] for p in kind.parameters if not p.positional and full[p.name] != p.default},
-        expected=kind.expected,
+        expected=kind.expected(full) if callable(kind.expected) else kind.expected,
         twin=kind.twin(full),
     )
 

@@ -63,7 +63,7 @@ def run(tasks: Iterable[Task], answer: Answer, fail: Fail, budget: Budget) -> It
             budget.tokens = _padded(batch) // 2
             queue.extendleft(reversed(batch))
         else:
-            yield [_alone(task, answer, fail) for task in batch]
+            yield [answer_alone(task, answer, fail) for task in batch]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _try(batch: Sequence[Task], answer: Answer) -> tuple[list[Response] | None, 
     return None, failure
 
 
-def _alone(task: Task, answer: Answer, fail: Fail) -> Response:
+def answer_alone(task: Task, answer: Answer, fail: Fail) -> Response:
     responses, error = _try([task], answer)
     return responses[0] if responses is not None else fail(task, error.reason)
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from medproof.conditions import arguments
 from medproof.evaluation.batches import Budget, Task, reason, run
+from medproof.evaluation.each import run_each
 from medproof.evaluation.images import ImageLoader
 from medproof.evaluation.interrupt import Interrupts
 from medproof.evaluation.prepare import Conditioner, Prepared, conditioner, prepare_ahead
@@ -217,8 +218,16 @@ class _Pass:
         if bad:
             self._append(bad)
         good = [task for task in tasks if isinstance(task, Task)]
-        for responses in run(good, self.responder.answer, self.responder.fail, self.budget):
+        for responses in self._responses(good):
             self._append(responses)
+
+    def _responses(self, tasks: Sequence[Task]) -> Iterator[list[Response]]:
+        """In batches; of a model that is asked from outside, each as it arrives."""
+        answer, fail = self.responder.answer, self.responder.fail
+        at_once: int | None = getattr(self.loop.model, "concurrency", None)
+        if at_once is None:
+            return run(tasks, answer, fail, self.budget)
+        return run_each(tasks, answer, fail, at_once)
 
     def _key(self, prepared: Prepared) -> str:
         """The key of the view; of an item without one, a key of its own that only an `error` ever takes."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medproof.models.builtin import CHECKPOINTS, checkpoint
 from medproof.models.protocol import Model
 from medproof.records import Condition, Decoding, Mode
 from medproof.runs.versions import versions
@@ -77,9 +78,10 @@ def run_meta(
 
 
 def training(model_spec: str) -> dict[str, Any] | None:
-    """The training.json beside a local model; None where there is none, or none that can be read."""
+    """The training.json beside a local or built-in model; None where there is none, or none that can be read."""
+    folder = checkpoint(model_spec) if model_spec in CHECKPOINTS else Path(model_spec)
     try:
-        with open(Path(model_spec) / "training.json", "rb") as file:
+        with open(folder / "training.json", "rb") as file:
             content = json.loads(file.read(_MAX_TRAINING))
     except (OSError, ValueError):
         return None

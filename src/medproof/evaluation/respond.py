@@ -48,7 +48,7 @@ class Responder:
                 truncated=reply.truncated,
                 option_logprobs=logprobs,
                 image_sha256=sha,
-                info=dict(view.info),
+                info={**view.info, **reply.info},
                 worker=self.worker,
                 seconds=seconds,
             )
@@ -60,8 +60,11 @@ class Responder:
         return failed(task.key, task.item.id, self.condition, self.mode, reason, self.worker, task.sha)
 
     def take_images(self) -> Mapping[str, Pixels]:
-        """The images since the last call, by SHA-256."""
-        taken, self.images = self.images, {}
+        """The images since the last call, by SHA-256. Safe beside threads that answer: one image is taken at a time."""
+        taken: dict[str, Pixels] = {}
+        while self.images:
+            sha, image = self.images.popitem()
+            taken[sha] = image
         return taken
 
     def _views(self, tasks: Sequence[Task]) -> tuple[list[View], list[str]]:

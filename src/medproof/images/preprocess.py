@@ -45,9 +45,19 @@ def patchify(images: Sequence[Tensor], grid: Grid) -> tuple[Tensor, Tensor]:
     """
     if not images:
         raise ValueError("patchify needs at least one image")
+    for image in images:
+        _check_image(image)
     rows = [_patches(image, grid) for image in images]
     sizes = [[1, image.shape[1] // grid.patch_size, image.shape[2] // grid.patch_size] for image in images]
     return torch.cat(rows), torch.tensor(sizes, dtype=torch.int64, device=images[0].device)
+
+
+def patchify_copies(copies: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    """`patchify` for many images of one size, (N, 3, H, W), whose values may lie outside [0, 1]. The same numbers."""
+    count, _, height, width = copies.shape
+    _check_image(copies[0])
+    size = [1, height // grid.patch_size, width // grid.patch_size]
+    return _patches(copies, grid), torch.tensor([size] * count, dtype=torch.int64, device=copies.device)
 
 
 def preprocess(images: Sequence[Tensor], grid: Grid) -> tuple[Tensor, Tensor]:
@@ -72,25 +82,24 @@ def resize(image: Tensor, size: tuple[int, int], rounding: bool = True) -> Tenso
     levels = _to_levels(image.double() * 255, rounding)
     for axis in _pass_order(height, width, size):
         if levels.shape[axis] != size[axis - 1]:
-            matrix = torch.from_numpy(_bicubic_matrix(levels.shape[axis], size[axis - 1])).to(image.device)
+            matrix = torch.from_numpy(bicubic_matrix(levels.shape[axis], size[axis - 1])).to(image.device)
             levels = levels @ matrix.T if axis == 2 else matrix @ levels
             levels = _to_levels(levels, rounding)
     return levels.to(image.dtype) / 255
 
 
 def _patches(image: Tensor, grid: Grid) -> Tensor:
-    """(3, H, W) -> (patches, 3 * T * p * p), patches in the order of the merger: cell by cell of merge x merge."""
-    _check_image(image)
-    channels, height, width = image.shape
+    """(..., 3, H, W) -> (patches of all, 3 * T * p * p), in the order of the merger: cell by cell of merge x merge."""
+    channels, height, width = image.shape[-3:]
     if not grid.contains(height, width):
         raise ValueError(f"an image of {width}x{height} pixels is not on the grid; use Grid.render or preprocess")
     mean = torch.tensor(grid.image_mean, dtype=image.dtype, device=image.device)[:, None, None]
     std = torch.tensor(grid.image_std, dtype=image.dtype, device=image.device)[:, None, None]
     normalised = (image - mean) / std
     p, m, t = grid.patch_size, grid.merge_size, grid.temporal_patch_size
-    cells = normalised.reshape(channels, height // (p * m), m, p, width // (p * m), m, p)
-    patches = cells.permute(1, 4, 2, 5, 0, 3, 6)  # (cell row, cell column, m, m, C, p, p)
-    copies = patches.unsqueeze(5).expand(*patches.shape[:5], t, p, p)
+    cells = normalised.reshape(-1, channels, height // (p * m), m, p, width // (p * m), m, p)
+    patches = cells.permute(0, 2, 5, 3, 6, 1, 4, 7)  # (image, cell row, cell column, m, m, C, p, p)
+    copies = patches.unsqueeze(6).expand(*patches.shape[:6], t, p, p)
     return copies.reshape(-1, channels * t * p * p)
 
 
@@ -133,7 +142,7 @@ def _filtered(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 @functools.lru_cache(maxsize=64)
-def _bicubic_matrix(length: int, out: int) -> npt.NDArray[np.float64]:
+def bicubic_matrix(length: int, out: int) -> npt.NDArray[np.float64]:
     """(out, length) filter of one pass; entries are multiples of 2**-22, as in PIL's fixed-point coefficients."""
     scale = length / out
     stretch = max(scale, 1.0)

@@ -34,13 +34,11 @@ def grouped_sdpa(
     if cu_seq_lens_q is None:
         raise ValueError("grouped_sdpa needs packed vision rows (cu_seq_lens_q)")
     lengths = (cu_seq_lens_q[1:] - cu_seq_lens_q[:-1]).tolist()
+    runs = [(length, len(list(run))) for length, run in groupby(lengths)]
+    parts = (torch.split(rows[0], [length * count for length, count in runs], 1) for rows in (query, key, value))
     outputs: list[torch.Tensor] = []
-    start = 0
-    for length, run in groupby(lengths):
-        count = len(list(run))
-        rows = slice(start, start + count * length)
-        start += count * length
-        q, k, v = (_segments(t[0, :, rows], count, length) for t in (query, key, value))
+    for (length, count), *rows in zip(runs, *parts, strict=True):
+        q, k, v = (_segments(part, count, length) for part in rows)
         out = nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling)
         outputs.append(out.transpose(1, 2).reshape(1, count * length, *out.shape[1::2]))
     return torch.cat(outputs, dim=1), None

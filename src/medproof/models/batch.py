@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+
+
+class Images(NamedTuple):
+    """pixel_values, grid_thw: of the distinct images, None where there is none. image_of: which of them a view has."""
+
+    pixel_values: torch.Tensor | None
+    grid_thw: torch.Tensor | None
+    image_of: Sequence[int | None]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def encode_once(net: PreTrainedModel, grid_thw: torch.Tensor | None, image_rows:
     original = net.model.get_image_features
 
     def shared(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor | None = None, **kwargs: Any) -> Any:
-        return _of_rows(original(pixel_values, grid_thw, **kwargs), image_rows)
+        return of_rows(original(pixel_values, grid_thw, **kwargs), image_rows)
 
     with _replaced(net, shared):
         yield
@@ -33,7 +33,7 @@ def encode_once(net: PreTrainedModel, grid_thw: torch.Tensor | None, image_rows:
 @contextmanager
 def use_features(net: PreTrainedModel, features: Any, image_rows: Sequence[int]) -> Iterator[None]:
     """As `encode_once`, for several passes: `features` is what `get_image_features` gave for the distinct images."""
-    with _replaced(net, lambda *_, **__: _of_rows(features, image_rows)):
+    with _replaced(net, lambda *_, **__: of_rows(features, image_rows)):
         yield
 
 
@@ -47,7 +47,7 @@ def _replaced(net: PreTrainedModel, get_image_features: Callable[..., Any]) -> I
         del inner.get_image_features
 
 
-def _of_rows(output: Any, image_rows: Sequence[int]) -> Any:
+def of_rows(output: Any, image_rows: Sequence[int]) -> Any:
     """The features of distinct images -> those of each row's image."""
     rows = copy.copy(output)
     rows.pooler_output = tuple(output.pooler_output[i] for i in image_rows)

@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from medproof.errors import UserError
 from medproof.images.grid import Grid
-from medproof.models import nano
+from medproof.models.builtin import CHECKPOINTS, checkpoint
 from medproof.models.chat import Chat
 from medproof.models.qwen_vl import QwenVL
 
@@ -98,13 +98,16 @@ def pick_attention(attention: str, device: torch.device) -> str:
 
 def _resolve(spec: str) -> tuple[str, str | None]:
     """(base model source, adapter folder or None)."""
-    if spec == "nano":
-        return str(nano.checkpoint()), None
+    if spec in CHECKPOINTS:
+        return str(checkpoint(spec)), None
     folder = Path(spec)
     if not folder.is_dir():
         looks_local = spec.startswith((".", "/", "~")) or folder.exists() or spec.count("/") != 1
         if looks_local:
-            raise UserError(f"model {spec!r} not found: give nano, a folder with config.json, or a hub id (owner/name)")
+            raise UserError(
+                f"model {spec!r} not found: give {', '.join(CHECKPOINTS)}, a folder with config.json, or a hub id "
+                "(owner/name)"
+            )
         return spec, None
     adapter = folder / "adapter_config.json"
     if adapter.is_file():
@@ -123,7 +126,7 @@ def _config(spec: str, source: str) -> Any:
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(
-            f"model {spec!r} could not be loaded ({first}): give nano, a local folder or a hub id"
+            f"model {spec!r} could not be loaded ({first}): give nano, nano-robust, a local folder or a hub id"
         ) from error
     if config.model_type not in FAMILIES:
         raise UserError(f"model {spec!r} is of type {config.model_type!r}: supported are {', '.join(FAMILIES)}")

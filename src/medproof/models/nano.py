@@ -1,13 +1,11 @@
 """`nano`: the Qwen2-VL architecture in about 3.3 million parameters, with a tokenizer made here.
 
-A committed checkpoint (trained by recipes/nano_sft.yaml) is the built-in model of the demo, the tests and CI.
+Committed checkpoints (`builtin`) are the models of the demo, the tests and CI.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import PreTrainedTokenizerFast, Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
 from medproof.images.grid import Grid
+from medproof.models.builtin import checkpoint as checkpoint
 
 GRID = Grid(min_pixels=28 * 28, max_pixels=112 * 112)
 VOCABULARY = 2048
@@ -39,11 +38,6 @@ CHAT_TEMPLATE = """\
 {% endfor -%}
 {%- if add_generation_prompt -%}<|im_start|>assistant
 {% endif -%}"""
-
-
-def checkpoint() -> Path:
-    """Folder of the committed checkpoint inside the package."""
-    return Path(str(resources.files("medproof.models"))) / "nano_checkpoint"
 
 
 def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:

@@ -8,16 +8,30 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from medproof.images.grid import Grid
+
 
 class PatchProjection(nn.Conv3d):
     """Conv3d on whole patches: (N, C, *kernel) -> (N, out, 1, 1, 1). Weights, names and state stay those of Conv3d."""
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """Raises ValueError for an input that is not exactly one patch per row."""
+        """Raises ValueError for an input that is not exactly one patch per row.
+
+        Frames that are one and the same memory (`still`) are multiplied once, by the sum of their weights.
+        """
         if tuple(patches.shape[2:]) != tuple(self.kernel_size):
             raise ValueError(f"expected patches of {tuple(self.kernel_size)}, got {tuple(patches.shape[2:])}")
-        out = nn.functional.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
+        weight = self.weight
+        if patches.stride(2) == 0 and weight.dtype.itemsize >= 4:  # the sum would cost a bfloat16 digits
+            patches, weight = patches[:, :, 0], weight.sum(2)
+        out = nn.functional.linear(patches.flatten(1), weight.flatten(1), self.bias)
         return out.view(*out.shape, 1, 1, 1)
+
+
+def still(patches: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """(N, 3 * p * p) patches of a picture -> (N, 3, T, p, p): T times the same frame, without a copy."""
+    frames = patches.view(len(patches), -1, 1, grid.patch_size, grid.patch_size)
+    return frames.expand(-1, -1, grid.temporal_patch_size, -1, -1)
 
 
 def use_linear_patch_embedding(net: PreTrainedModel) -> None:

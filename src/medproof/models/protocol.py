@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -29,12 +29,13 @@ adversarial."""
 
 @dataclass(frozen=True)
 class Reply:
-    """Decoded text of one view."""
+    """Decoded text of one view. `info`: numbers that go into the response's, such as what an API reply cost."""
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     truncated: bool
+    info: Mapping[str, float] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -115,3 +116,28 @@ class WhiteBox(Scorer, Protocol):
         self, pixels: Sequence[torch.Tensor], views: Sequence[View], prefixes: Sequence[str] | None = None
     ) -> torch.Tensor:
         """(N, D) last hidden state where the answer letter is predicted."""
+
+
+@runtime_checkable
+class CopyVoter(Scorer, Protocol):
+    """What randomized smoothing asks: the answers to many noisy float copies of one image, without gradients.
+
+    Copies: (n, 3, H, W) float32 on the grid, in units of [0, 1] pixels but not clamped to them, on `device`.
+    """
+
+    @property
+    def device(self) -> torch.device:
+        """Where copies must live."""
+
+    def copy_letters(
+        self, copies: Sequence[torch.Tensor], views: Sequence[Sequence[View]], rows: int
+    ) -> list[list[torch.Tensor]]:
+        """Per image and question (n, K) float32: logits of the option letters where they open the reply.
+
+        copies: those of each image; views: the questions on each image. Images are encoded in one pass and shared by
+        their questions; text rows go in passes of at most `rows`, or one question's copies. With one image and
+        rows <= n every pass has a shape of its own question only, so its numbers depend on nothing else in the call.
+        """
+
+    def copy_replies(self, copies: torch.Tensor, view: View, decoding: Decoding, seeds: Sequence[int]) -> list[Reply]:
+        """One decoded reply per copy; `seeds`: one per copy, used where `decoding` samples."""

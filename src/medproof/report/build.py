@@ -7,6 +7,7 @@ from typing import Any
 
 from medproof.errors import UserError
 from medproof.report.cases import Source, collect
+from medproof.report.certificates import certified_json
 from medproof.report.completions import MAX_GROUPS, Budget, read_browser
 from medproof.report.energy import evidence_energy
 from medproof.report.gallery import Load, Pixels
@@ -16,6 +17,7 @@ from medproof.report.training import families, is_training, read_training
 from medproof.runs.atomic import disk_errors, write_bytes
 from medproof.runs.store import RunStore, read_run
 from medproof.scoring.scored import score
+from medproof.scoring.stages import stages
 from medproof.scoring.summary import SCHEMA, combine, summarise_scored
 
 
@@ -37,16 +39,20 @@ def build(runs: Sequence[Path], out: Path, audit: Mapping[str, Any] | None = Non
     summaries = [summarise_scored(run) for run in scored]
     run_views = views(summaries)
     sources = [Source(view.label, run, _loader(path)) for view, run, path in zip(run_views, scored, runs, strict=True)]
+    for path, run, summary in zip(runs, scored, summaries, strict=True):
+        summary["certified"] = certified_json(run, path)
     for source, summary in zip(sources, summaries, strict=True):
         if robust := summary["robust"]:
             robust["evidence"] = evidence_energy(source.scored, source.load, list(robust["attacks"]))
     book = collect(sources[:SIDE_BY_SIDE], condition_keys(run_views), attack_keys(run_views))
     report: dict[str, Any] = combine(summaries) if summaries else {"schema": SCHEMA}
+    if scored:
+        report["stages"] = stages(scored)
     if trainings:
         report["training"] = [training.to_json() for training in trainings]
     if audit is not None:
         report = {**report, "audit": dict(audit)}
-    page = render(summaries, book, audit, report.get("transfer"), families(trainings, browsers))
+    page = render(summaries, book, audit, report.get("transfer"), families(trainings, browsers), report.get("stages"))
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     html_path, json_path = out / "report.html", out / "report.json"

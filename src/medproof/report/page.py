@@ -9,10 +9,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from medproof.report import attack_plots, attacks, facts, plots, tables
+from medproof.report import attack_plots, attacks, certificates, facts, plots, tables
 from medproof.report.cases import CaseBook
+from medproof.report.certificates import certified_views
 from medproof.report.run_view import SIDE_BY_SIDE, RunView, attack_keys, condition_keys, model_name, views
 from medproof.report.sanity import sanity
+from medproof.report.stages import RA_COLUMNS, REASONING_COLUMNS, TEST_COLUMNS, stages_view
 from medproof.report.training import COLUMNS, Family
 from medproof.report.transfer import matrices
 from medproof.report.wording import MISSING, in_words, interval, moment, percent, points
@@ -27,8 +29,9 @@ def render(
     audit: Mapping[str, Any] | None,
     transfer: Mapping[str, Any] | None = None,
     training: Sequence[Family] = (),
+    stages: Mapping[str, Any] | None = None,
 ) -> str:
-    """HTML of the whole page. Depends on nothing but its arguments. transfer: of `scoring.transfer`."""
+    """HTML of the whole page. Depends on nothing but its arguments. transfer, stages: of the modules of `scoring`."""
     runs = views(summaries)
     keys = condition_keys(runs)
     return (
@@ -46,7 +49,14 @@ def render(
             flips=tables.flips(runs, keys),
             flip_columns=tables.FLIP_COLUMNS,
             **attack_section(runs),
+            certified=certified_views(runs),
+            certified_columns=certificates.COLUMNS,
+            certified_group_columns=certificates.GROUP_COLUMNS,
             transfer=matrices(transfer),
+            stages=stages_view(stages, runs),
+            stages_ra=RA_COLUMNS,
+            stages_reasoning=REASONING_COLUMNS,
+            stages_tests=TEST_COLUMNS,
             training=training,
             training_columns=COLUMNS,
             reliance_table=[(run, _reliance_cells(run)) for run in runs],

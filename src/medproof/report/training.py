@@ -17,11 +17,13 @@ from medproof.report.step_plot import Line, bin_size, binned, step_plot
 from medproof.report.tables import Cell
 from medproof.report.wording import MISSING, percent, points
 
-SEEN, BLANK = "eval/accuracy", "eval/blank_accuracy"
+SEEN, BLANK, ATTACKED = "eval/accuracy", "eval/blank_accuracy", "eval/robust_accuracy"
 Series = list[tuple[int, float]]
 
 _PLAIN = {
     "reward": "Reward",
+    "adv/reward_attacked": "Reward on attacked images",
+    "adv/reward_clean": "Reward on clean images",
     "kl": "KL to the initial model",
     "entropy": "Entropy per token",
     "completions/mean_length": "Tokens per completion",
@@ -30,9 +32,11 @@ _PLAIN = {
 }
 _SHARES = {
     "frac_reward_zero_std": "Groups that teach nothing (all rewards equal)",
+    "adv/frac_reward_zero_std_attacked": "Attacked groups that teach nothing",
     "completions/clipped_ratio": "Completions cut at the length limit",
+    "time/attack_share": "The attack's share of a step",
 }
-COLUMNS = ("Steps", "Reward", "Accuracy", "On a blank image", "Difference", "Seconds per step")
+COLUMNS = ("Steps", "Reward", "Accuracy", "Under attack", "On a blank image", "Difference", "Seconds per step")
 _ENDS = 10  # the first and the last tenth of the steps are "start" and "end"
 
 
@@ -73,7 +77,7 @@ class Training:
             "series": {
                 key: [list(point) for point in binned(values)]
                 for key, values in sorted(self.series.items())
-                if key in (SEEN, BLANK, *_PLAIN, *_SHARES) or _is_reward(key)
+                if key in (SEEN, BLANK, ATTACKED, *_PLAIN, *_SHARES) or _is_reward(key)
             },
         }
 
@@ -195,7 +199,7 @@ def _family(number: int, trainings: Sequence[Training], browsers: Sequence[Brows
 
 def _lines(key: str, series: Sequence[Mapping[str, Series]], labels: Sequence[str], style: str = "") -> list[Line]:
     return [
-        Line(label, binned(one[key]), f"run{place % 4}{style}", dots=key in (SEEN, BLANK))
+        Line(label, binned(one[key]), f"run{place % 4}{style}", dots=key in (SEEN, BLANK, ATTACKED))
         for place, (one, label) in enumerate(zip(series, labels, strict=True))
         if one.get(key)
     ]
@@ -206,18 +210,21 @@ def _looking(number: int, series: Sequence[Mapping[str, Series]], labels: Sequen
     blank = _lines(BLANK, series, [f"{label}, on a blank image" for label in labels], " blind")
     if not seen:
         return None
-    title = "Accuracy with the image and on a blank one"
-    return Panel(title, step_plot(f"train-{number}-looking", title, [*seen, *blank], share=True))
+    attacked = _lines(ATTACKED, series, [f"{label}, under attack" for label in labels], " attacked")
+    title = f"Accuracy with the image{', under attack' if attacked else ''} and on a blank one"
+    note = f"solid: with the image; {'dotted: attacked; ' if attacked else ''}dashed: blank"
+    return Panel(title, step_plot(f"train-{number}-looking", title, [*seen, *attacked, *blank], share=True), note)
 
 
 def _cells(training: Training) -> tuple[Cell, ...]:
     seconds = training.ends("step_time")
-    seen, blank = (training.ends(key, several=False) for key in (SEEN, BLANK))
+    seen, attacked, blank = (training.ends(key, several=False) for key in (SEEN, ATTACKED, BLANK))
     apart = (seen[0] - blank[0], seen[1] - blank[1]) if seen and blank else None
     return (
         Cell(str(training.steps)),
         _from_to(training.ends("reward"), lambda value: f"{value:.3f}"),
         _from_to(seen, percent),
+        _from_to(attacked, percent),
         _from_to(blank, percent),
         _from_to(apart, points),
         Cell(MISSING if seconds is None else f"{fmean(v for _, v in training.series['step_time']):.2f}"),

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 
 from medproof.records import Item, Outcome, Response, Status
+from medproof.scoring.asked import asked
 from medproof.scoring.parse import parse
+from medproof.scoring.refusal import is_refusal_option
 
 
 def outcome(item: Item, response: Response) -> Outcome:
@@ -15,7 +17,8 @@ def outcome(item: Item, response: Response) -> Outcome:
     - `error` where the response carries one, and where its option log-probabilities are broken (wrong number, NaN,
       +inf, or all -inf): such a forward pass cannot be trusted, its decoded text neither.
     - A truncated reply is parsed like any other; what does not parse is `unparsed`.
-    - Choosing a refusal option is `abstain`, unless it is the answer: then `correct`.
+    - Options and answer are those of the item as asked under the condition (`scoring.asked`).
+    - Choosing a refusal option is `abstain`, unless it is the answer: then `correct`, and so is a refusal in words.
     - `forced_choice` is a second, separate reading: the option of largest log-probability, of equals the first.
 
     Raises ValueError where the response belongs to another item.
@@ -24,6 +27,7 @@ def outcome(item: Item, response: Response) -> Outcome:
         raise ValueError(f"response to item {response.item_id!r} scored against item {item.id!r}")
     if response.error is not None:
         return _outcome(item, response, "error", rule="error")
+    item = asked(item, response.info)
     forced = None
     if response.option_logprobs is not None:
         if _broken(response.option_logprobs, len(item.options)):
@@ -31,6 +35,8 @@ def outcome(item: Item, response: Response) -> Outcome:
         forced = item.options[response.option_logprobs.index(max(response.option_logprobs))]
     parsed = parse(response.text, item.options, response.mode)
     chosen = None if parsed.choice is None else item.options[parsed.choice]
+    if parsed.status == "abstain" and chosen is None and is_refusal_option(item.answer):
+        chosen = item.answer
     status: Status
     if chosen == item.answer:
         status = "correct"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from medproof.records import LETTERS, Item, Outcome
+from medproof.scoring.asked import asked
 from medproof.scoring.numbers import Json, distribution, share
 from medproof.scoring.pairs import flips
 from medproof.scoring.scored import CLEAN, Scored, counted, is_correct
@@ -31,8 +32,9 @@ def condition_table(scored: Scored, condition: str, seed: int = 0) -> Json:
     """
     arm = scored.outcomes[condition]
     kept = counted(arm)
+    items = {i: asked(scored.items[i], scored.responses[condition][i].info) for i in kept}
     statuses = [outcome.status for outcome in arm.values()]
-    letters = distribution(_letter(outcome.chosen, scored.items[i]) for i, outcome in kept.items())
+    letters = distribution(_letter(outcome.chosen, items[i]) for i, outcome in kept.items())
     return {
         **share(map(is_correct, kept.values()), "accuracy"),
         "n_in": len(arm),
@@ -40,11 +42,11 @@ def condition_table(scored: Scored, condition: str, seed: int = 0) -> Json:
         "missing": scored.missing(condition),
         "not_applicable": scored.not_applicable.get(condition, 0),
         "truncated": sum(response.truncated for response in scored.responses[condition].values()),
-        "chance": chance(scored.items[i] for i in kept),
+        "chance": chance(items.values()),
         "answer_distribution": letters,
         "degenerate": degenerate(letters, kept.values()),
         "rules": distribution(outcome.rule for outcome in kept.values()),
-        "forced_choice": _forced_choice(kept, scored.items),
+        "forced_choice": _forced_choice(kept, items),
         **_against_clean(scored, condition, seed),
         "by": {name: _groups(kept, scored.items, value_of) for name, value_of in GROUPS.items()},
     }

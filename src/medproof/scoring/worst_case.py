@@ -7,7 +7,7 @@ that it fooled within it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -44,17 +44,33 @@ def worst_case(scored: Scored, keys: Sequence[AttackKey], threat: Threat | None 
     threat: the budget at which attacks of smallest distance are counted; without one they are left out.
     """
     held = {key.condition: arm(scored, key, threat) for key in keys if threat is not None or not key.minimal}
-    clean = counted(scored.outcomes[CLEAN])
+    survived = survivors(scored, held)
     asked = set().union(*(scored.outcomes[condition] for condition in held), scored.outcomes[CLEAN])
+    shares = {"RA": share(survived.values() if held else ()), **looking(scored, survived if held else {})}
+    block: Json = {"excluded": len(asked) - len(survived)}
+    for name, value in shares.items():
+        block |= {name: value["value"], f"{name}_ci95": value["ci95"], f"{name}_n": value["n"]}
+    return block
+
+
+def survivors(scored: Scored, held: Mapping[str, Mapping[str, bool]]) -> dict[str, bool]:
+    """Item id -> right clean and in every arm (attack -> item id -> stays right), of the items counted in all."""
+    clean = counted(scored.outcomes[CLEAN])
     ids = [item_id for item_id in clean if all(item_id in by_item for by_item in held.values())]
-    survived = {i: is_correct(clean[i]) and all(by_item[i] for by_item in held.values()) for i in ids}
-    block: Json = {"excluded": len(asked) - len(ids), **_named("RA", share(survived.values() if held else ()))}
-    blank_key = named(scored.outcomes, "blank")
-    blank = {} if blank_key is None or not held else counted(scored.outcomes[blank_key])
-    seen = [item_id for item_id in ids if item_id in blank]
-    star = share(survived[i] and answer_of(blank[i]) != answer_of(clean[i]) for i in seen)
-    hard = share(survived[i] for i in seen if not is_correct(blank[i]))
-    return {**block, **_named("RA_star", star), **_named("RA_blank_wrong", hard)}
+    return {i: is_correct(clean[i]) and all(by_item[i] for by_item in held.values()) for i in ids}
+
+
+def looking(scored: Scored, survived: Mapping[str, bool]) -> dict[str, Json]:
+    """RA_star = P(survived and a_blank != a_real), and RA_blank_wrong = RA on the items that the blank image gets
+    wrong: shares of the items asked blank, null where there are none."""
+    clean = scored.outcomes[CLEAN]
+    key = named(scored.outcomes, "blank")
+    blank = {} if key is None else counted(scored.outcomes[key])
+    seen = [item_id for item_id in survived if item_id in blank]
+    return {
+        "RA_star": share(survived[i] and answer_of(blank[i]) != answer_of(clean[i]) for i in seen),
+        "RA_blank_wrong": share(survived[i] for i in seen if not is_correct(blank[i])),
+    }
 
 
 def by_threat(scored: Scored, keys: Sequence[AttackKey]) -> list[Json]:
@@ -119,7 +135,3 @@ def _right(scored: Scored, item_id: str) -> bool:
 def _only(condition: str, held: dict[str, dict[str, bool]]) -> int:
     others = [by_item for other, by_item in held.items() if other != condition]
     return sum(not stays and all(o.get(i, True) for o in others) for i, stays in held[condition].items())
-
-
-def _named(name: str, value: Json) -> Json:
-    return {name: value["value"], f"{name}_ci95": value["ci95"], f"{name}_n": value["n"]}

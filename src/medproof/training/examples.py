@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from medproof.images.grid import Grid
 from medproof.records import Item, Mode
@@ -20,11 +21,15 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Example:
-    """One item to learn from, in one mode, with its augmented image on the grid."""
+    """One item to learn from, in one mode, with its augmented image on the grid.
+
+    shown: what the model is given instead of `image`, float32 (3, H, W); None: the image itself.
+    """
 
     item: Item
     mode: Mode
     image: Pixels
+    shown: torch.Tensor | None = None
 
 
 class ExampleStream:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from medproof.errors import UserError
+from medproof.training.conditioning import Perturbed
 from medproof.training.groups import Completion, Group, Prompt
 
 
@@ -20,7 +21,8 @@ class GroupBuffer:
     """Groups on this process, in the order of the prompt stream.
 
     rewards: [N, G, R], NaN where a reward function gave None. totals, advantages: [N, G]. old, reference: one [G, L]
-    per group, L its longest completion, or None where the loss needs none. All on the CPU.
+    per group, L its longest completion, or None where the loss needs none. perturbed: None where no image is. All on
+    the CPU.
     """
 
     groups: tuple[Group, ...]
@@ -29,6 +31,7 @@ class GroupBuffer:
     advantages: torch.Tensor
     old: tuple[torch.Tensor, ...] | None = None
     reference: tuple[torch.Tensor, ...] | None = None
+    perturbed: Perturbed | None = None
 
     def select(self, places: Sequence[int]) -> GroupBuffer:
         """The groups at `places`, in that order."""
@@ -44,11 +47,15 @@ class GroupBuffer:
             self.advantages[index],
             chosen(self.old),
             chosen(self.reference),
+            None if self.perturbed is None else self.perturbed.select(places),
         )
 
     def save(self, folder: Path, process: int) -> None:
         """Two files of this process. The prompts are left out: they follow from the recipe and the step."""
         tensors = {"rewards": self.rewards, "totals": self.totals, "advantages": self.advantages}
+        if self.perturbed is not None:
+            tensors |= {"attacked": self.perturbed.attacked, "flat": self.perturbed.flat}
+            tensors |= {f"image.{i}": image for i, image in enumerate(self.perturbed.images) if image is not None}
         for name, logps in (("old", self.old), ("reference", self.reference)):
             tensors |= {f"{name}.{i}": values for i, values in enumerate(logps or ())}
         for i, group in enumerate(self.groups):
@@ -89,7 +96,11 @@ class GroupBuffer:
             for i, (prompt, row) in enumerate(zip(prompts, rows, strict=True))
         )
         kept = (tensors["rewards"], tensors["totals"], tensors["advantages"])
-        return cls(groups, *kept, ragged("old"), ragged("reference"))
+        perturbed = None
+        if "attacked" in tensors:
+            images = tuple(tensors.get(f"image.{i}") for i in range(len(prompts)))
+            perturbed = Perturbed(images, tensors["attacked"], tensors["flat"])
+        return cls(groups, *kept, ragged("old"), ragged("reference"), perturbed)
 
 
 def _tensors_file(folder: Path, process: int) -> Path:

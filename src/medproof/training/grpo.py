@@ -18,17 +18,22 @@ from torch import nn
 
 from medproof.models.special_ids import vision_ids
 from medproof.training.advantages import group_advantages
+from medproof.training.adversarial_recipe import AdversarialSection, Shown
+from medproof.training.adversary import Adversary, Rewarded
+from medproof.training.checkpoint import TrainerState
 from medproof.training.completions_log import CompletionsLog
+from medproof.training.conditioning import Perturbed, Rows, rows_for, sample
 from medproof.training.group_buffer import GroupBuffer
-from medproof.training.groups import Group, Images, Prompt
-from medproof.training.grpo_metrics import completion_metrics, reward_metrics
+from medproof.training.groups import Group, Prompt
+from medproof.training.grpo_metrics import adversarial_metrics, completion_metrics, reward_metrics
 from medproof.training.grpo_recipe import GrpoRecipe
-from medproof.training.logprobs import GroupLogprobs, reference_logprobs
+from medproof.training.inner_attack import InnerAttack
+from medproof.training.logprobs import GroupLogprobs, TokenLogprobs, reference_logprobs
 from medproof.training.optim import apply_gradients, make_optimizer
 from medproof.training.option_probs import answer_columns
 from medproof.training.policy_loss import STATISTICS, PolicySettings, denominator, policy_loss, policy_metrics
 from medproof.training.prefix_rows import GroupBatch, collate_groups
-from medproof.training.prompt_stream import PromptStream, make_prompt
+from medproof.training.prompt_stream import PromptStream
 from medproof.training.rewards import RewardSet, load_reward
 from medproof.training.rollout.engine import Engine, Sampling
 from medproof.training.rollout.local import LocalEngine
@@ -37,7 +42,7 @@ from medproof.training.rollout.weights import bare, copy_weights
 from medproof.training.session import Session, TrainProgress
 from medproof.training.setup import Setup, TrainingData, set_up
 from medproof.training.stopwatch import Stopwatch
-from medproof.training.watch import Watch, choose
+from medproof.training.watch import Watch, hold_out, watch_prompts
 
 
 def train(
@@ -51,19 +56,20 @@ def train(
     """Run a recipe; returns the folder of the final model.
 
     `stop_at`: leave after that many steps with a checkpoint and a model.
-    Raises TrainingError when the loss stops being finite, naming the step and the items of the batch; UserError for
-    a reward function that fails and for what the recipe asks for and this machine lacks.
+    Raises TrainingError when the loss stops being finite, naming the step and the items of the batch, and, after the
+    model is written, where `watch.stop_when_blind` ended the run; UserError for a reward function that fails and for
+    what the recipe asks for and this machine lacks.
     """
     session = Session(recipe, out, device)
     run = _set_up(session, recipe)
     state, checkpoint = session.begin(run.parts, resume)
-    run.tokens = state.counters.get("num_tokens", 0)
+    buffer = None if checkpoint is None else _restore(run, checkpoint, state)
     if session.accelerator.is_main_process:
         run.completions.drop_after(state.step)
     if state.step == 0 and recipe.watch.every:
-        session.log(0, _measure(run))
-    buffer = None if checkpoint is None else _buffer_in_flight(run, checkpoint, state.step)
-    last = max(state.step, min(recipe.optim.steps, stop_at or recipe.optim.steps))
+        session.log(0, run.watch.measure())
+    done = state.step
+    last = done if run.watch.blind else max(done, min(recipe.optim.steps, stop_at or recipe.optim.steps))
     for step in range(state.step, last):
         clock = Stopwatch(session.accelerator.device)
         if buffer is None:
@@ -71,19 +77,27 @@ def train(
         batch = buffer.select(run.places(step))
         row = _optimise(run, batch, step, clock) | _describe(run, batch) | clock.row()
         done = step + 1
-        if _is_due(recipe.watch.every, done) or (recipe.watch.every and done == recipe.optim.steps):
-            row |= _measure(run)
+        if run.watch.is_due(done, recipe.optim.steps):
+            row |= run.watch.measure()
         session.log(done, row)
         if _is_due(recipe.completions.every, done) and session.accelerator.is_main_process:
-            run.completions.write(done, batch.select(range(min(recipe.completions.groups, len(batch.groups)))))
+            kept = batch.select(range(min(recipe.completions.groups, len(batch.groups))))
+            run.completions.write(done, kept, run.shown.rollout)
         if progress is not None:
             progress(TrainProgress(done, recipe.optim.steps, f"reward {row['reward']:.3f}"))
         if done % recipe.cycle == 0:
             buffer = None
-        if _is_due(recipe.checkpoint.every, done) or done == last:
+        if _is_due(recipe.checkpoint.every, done) or done == last or run.watch.blind:
             _save(run, buffer, done)
+        if run.watch.blind:
+            break
     copy_weights(run.parts.net, run.rollout_net)
-    return session.finish(run.rollout_net, run.parts, last)
+    model = session.finish(run.rollout_net, run.parts, done)
+    run.watch.raise_if_blind(done)
+    return model
+
+
+_PLAIN = AdversarialSection(eps="0/255")
 
 
 # -- set up -----------------------------------------------------------------------------------------------------------
@@ -95,8 +109,8 @@ class Run:
 
     module: the policy's log-probabilities, wrapped for data parallelism. reference: the same of the initial model, None
     where the adapter is switched off instead or no reference is needed. rollout_net: what the engine samples from, the
-    policy's own network or under FSDP an unsharded copy of it. watched: how many items, over all processes. tokens: of
-    prompts and completions so far, over all processes.
+    policy's own network or under FSDP an unsharded copy of it, and what is attacked. tokens: of prompts and completions
+    so far, over all processes.
     """
 
     session: Session
@@ -110,8 +124,8 @@ class Run:
     rewards: RewardSet
     stream: PromptStream
     watch: Watch
-    watched: int
     completions: CompletionsLog
+    adversary: Adversary | None
     tokens: int = 0
 
     @property
@@ -123,6 +137,21 @@ class Run:
     def settings(self) -> PolicySettings:
         grpo = self.recipe.grpo
         return PolicySettings(grpo.loss_type, grpo.max_completion_length, grpo.epsilon, grpo.epsilon_high, grpo.beta)
+
+    @property
+    def shown(self) -> AdversarialSection:
+        """Which image each term sees; without an adversarial section there is no choice."""
+        return self.recipe.adversarial or _PLAIN
+
+    @property
+    def attacks_rewards(self) -> bool:
+        """Whether the attack needs completions and their rewards."""
+        return self.adversary is not None and self.shown.kind == "pgd" and self.shown.objective == "policy"
+
+    @property
+    def suppressed(self) -> tuple[int, ...]:
+        """Ids that cannot be sampled."""
+        return tuple(vision_ids(bare(self.parts.net)))
 
     @property
     def share(self) -> range:
@@ -148,9 +177,7 @@ def _set_up(session: Session, recipe: GrpoRecipe) -> Run:
     rewards = RewardSet([load_reward(spec.name, spec.weight, spec.args) for spec in recipe.rewards])
     source = TrainingData(recipe.data, recipe.seed)
     source.check()
-    watched = choose(source.dataset.items, recipe.watch, recipe.seed) if recipe.watch.every else ()
-    if recipe.watch.held_out:
-        source.hold_out({item.cluster for item in watched})
+    watched = hold_out(source, recipe.watch, recipe.seed)
     parts = set_up(recipe, accelerator.device, source)
     net, chat, grid = parts.net, parts.chat, parts.grid
     rollout_net = copy.deepcopy(net) if session.sharded else net
@@ -159,9 +186,10 @@ def _set_up(session: Session, recipe: GrpoRecipe) -> Run:
     reference = GroupLogprobs(copy.deepcopy(net), banned).eval().requires_grad_(False) if frozen else None
     module: nn.Module = GroupLogprobs(net, banned)
     module, optimizer = accelerator.prepare(module, make_optimizer(module, recipe.optim))
-    mode = max(recipe.data.modes, key=lambda mode: recipe.data.modes[mode])
-    mine = [watched[i] for i in session.share(len(watched))]
-    asked = [make_prompt(chat, grid, item, mode, grid.render(source.pixels(item)), 0) for item in mine]
+    engine = _engine(recipe, rollout_net, parts)
+    at_once = len(session.share(recipe.optim.batch_size)) // recipe.optim.accumulation
+    attack = InnerAttack(rollout_net, parts.chat, parts.grid, at_once=at_once, autocast=_mixed(recipe))
+    asked = watch_prompts([watched[i] for i in session.share(len(watched))], recipe.data.main_mode, parts)
     return Run(
         session=session,
         recipe=recipe,
@@ -170,20 +198,23 @@ def _set_up(session: Session, recipe: GrpoRecipe) -> Run:
         optimizer=optimizer,
         reference=reference,
         rollout_net=rollout_net,
-        engine=_engine(recipe, rollout_net, parts),
+        engine=engine,
         rewards=rewards,
         stream=PromptStream(parts.stream, chat, grid, recipe.seed),
-        watch=Watch(asked, recipe.grpo.max_completion_length),
-        watched=len(watched),
+        watch=Watch(session, parts.net, engine, attack, asked, len(watched), recipe.grpo.max_completion_length),
         completions=CompletionsLog(session.out, rewards.names),
+        adversary=None if recipe.adversarial is None else Adversary(recipe.adversarial, attack),
     )
 
 
 def _engine(recipe: GrpoRecipe, net: Any, parts: Setup) -> Engine:
     if recipe.grpo.engine == "vllm":
         return VllmEngine(bare(net).name_or_path, net, parts.chat)
-    mixed = torch.bfloat16 if recipe.mixed_precision == "bf16" else None
-    return LocalEngine(net, parts.chat, parts.grid, autocast=mixed)
+    return LocalEngine(net, parts.chat, parts.grid, autocast=_mixed(recipe))
+
+
+def _mixed(recipe: GrpoRecipe) -> torch.dtype | None:
+    return torch.bfloat16 if recipe.mixed_precision == "bf16" else None
 
 
 # -- generate and score -----------------------------------------------------------------------------------------------
@@ -195,30 +226,48 @@ def _collect(run: Run, cycle: int, clock: Stopwatch) -> GroupBuffer:
     Old log-probabilities are needed where the groups are used after the first update or another engine wrote them.
     """
     grpo = run.recipe.grpo
+    prompts = run.prompts(cycle)
     run.module.eval()
     with clock("rollout"):
         run.engine.sync(run.parts.net)
-        prompts = run.prompts(cycle)
+        if grpo.engine != "local":
+            copy_weights(run.parts.net, run.rollout_net)
+    perturbed = None if run.attacks_rewards else _perturb(run, prompts, cycle, clock)
+    with clock("rollout"):
         sampling = Sampling(grpo.num_generations, grpo.max_completion_length, grpo.temperature, grpo.top_p, grpo.top_k)
-        groups = run.engine.generate(prompts, Images.of_prompts(prompts), sampling)
+        groups = sample(run.engine, prompts, perturbed, run.shown.rollout, sampling)
     with clock("reward"):
         columns = answer_columns(run.rewards.needs, run.rollout_net, run.parts.chat, run.parts.grid, groups)
         scored = run.rewards.score(groups, columns)
     everyone = run.session.accelerator.gather(scored.totals.to(run.device)).cpu()  # [processes * N, G]
     first = run.session.accelerator.process_index * len(groups)
     advantages = group_advantages(everyone, grpo.scale_rewards)[first : first + len(groups)]
-    buffer = GroupBuffer(tuple(groups), scored.rewards, scored.totals, advantages)
+    if run.attacks_rewards:
+        rewarded = Rewarded(groups, advantages, _kept(run, groups), run.settings, grpo.temperature, run.suppressed)
+        perturbed = _perturb(run, prompts, cycle, clock, rewarded)
+    buffer = GroupBuffer(tuple(groups), scored.rewards, scored.totals, advantages, perturbed=perturbed)
     with clock("logprobs"):
-        if run.recipe.cycle > 1 or grpo.engine != "local":
-            buffer = replace(buffer, old=_logprobs(run, buffer))
+        moved = perturbed is not None and run.shown.old != run.shown.policy
+        if run.recipe.cycle > 1 or grpo.engine != "local" or moved:
+            buffer = replace(buffer, old=_logprobs(run, buffer, run.shown.old))
         if grpo.beta > 0:
-            buffer = replace(buffer, reference=_logprobs(run, buffer, of_reference=True))
+            buffer = replace(buffer, reference=_logprobs(run, buffer, run.shown.reference, of_reference=True))
     written = sum(len(g.prompt.ids) * len(g.completions) + sum(len(c.ids) for c in g.completions) for g in groups)
     run.tokens += int(run.session.accelerator.reduce(torch.tensor(written, device=run.device), "sum"))
     return buffer
 
 
-def _logprobs(run: Run, buffer: GroupBuffer, of_reference: bool = False) -> tuple[torch.Tensor, ...]:
+def _perturb(
+    run: Run, prompts: Sequence[Prompt], cycle: int, clock: Stopwatch, rewarded: Rewarded | None = None
+) -> Perturbed | None:
+    """The images of a generation cycle, attacked with the weights that it begins with."""
+    if run.adversary is None:
+        return None
+    with clock("attack"):
+        return run.adversary.perturb(prompts, run.recipe.grpo.num_generations, cycle * run.recipe.cycle, rewarded)
+
+
+def _logprobs(run: Run, buffer: GroupBuffer, shown: Shown, of_reference: bool = False) -> tuple[torch.Tensor, ...]:
     """Per group [G, L] on the CPU: what the policy or the reference gives its completions, without gradient.
 
     Cut into the micro-batches of the updates, so that the policy gives the same bits there; [G, 0] for groups that are
@@ -229,14 +278,17 @@ def _logprobs(run: Run, buffer: GroupBuffer, of_reference: bool = False) -> tupl
     for start in range(0, len(found), count):
         batch = buffer.select(range(start, start + count))
         for places in _micro_batches(run, batch):
-            rows = _collate(run, [batch.groups[place] for place in places])
+            part = batch.select(places)
+            rows = rows_for(part.groups, part.perturbed, shown)
+            collated = _collate(run, rows)
             with torch.no_grad(), run.session.accelerator.autocast():
                 if of_reference:
-                    logps = reference_logprobs(run.module, rows, run.reference, run.recipe.grpo.temperature)
+                    logps = reference_logprobs(run.module, collated, run.reference, run.recipe.grpo.temperature)
                 else:
-                    logps = run.module(rows, run.recipe.grpo.temperature).logps
-            for row, place in enumerate(places):
-                found[start + place] = logps[row, :, : int(rows.mask[row].sum(-1).max())].cpu()
+                    logps = run.module(collated, run.recipe.grpo.temperature).logps
+            logps = rows.merge(logps, len(places)).cpu()
+            for row, group in enumerate(part.groups):
+                found[start + places[row]] = logps[row, :, : max(len(c.ids) for c in group.completions)]
     return tuple(found)
 
 
@@ -257,10 +309,10 @@ def _optimise(run: Run, batch: GroupBuffer, step: int, clock: Stopwatch) -> dict
             part = batch.select(places)
             mask = _mask(run, part.groups).to(device)
             with accelerator.no_sync(run.module) if number < len(cuts) - 1 else nullcontext():
-                now = run.module(_collate(run, part.groups), recipe.grpo.temperature, entropy=True)
+                now, penalty = _forward(run, part)
                 old, reference = (_padded(logps, mask) for logps in (part.old, part.reference))
                 advantages = part.advantages.to(device)
-                loss = policy_loss(now.logps, old, advantages, mask, reference, run.settings, now.entropy)
+                loss = policy_loss(now.logps, old, advantages, mask, reference, run.settings, now.entropy, penalty)
                 # Data-parallel wrappers average gradients over processes; the loss is a sum over the whole batch.
                 accelerator.backward(loss.numerators.sum() * accelerator.num_processes / total)
             summed += loss.numerators.detach().sum()
@@ -273,6 +325,17 @@ def _optimise(run: Run, batch: GroupBuffer, step: int, clock: Stopwatch) -> dict
     gathered = accelerator.gather(statistics)
     learnt = gathered[gathered[..., 0].sum(-1) > 0]  # groups with tokens that were learnt from
     return {"loss": value, "lr": lr, "grad_norm": norm} | (policy_metrics(learnt) if len(learnt) else {})
+
+
+def _forward(run: Run, part: GroupBuffer) -> tuple[TokenLogprobs, torch.Tensor | None]:
+    """Log-probabilities and entropies of the groups, and the TRADES term per token where there is one."""
+    weight = run.shown.trades
+    rows = rows_for(part.groups, part.perturbed, run.shown.policy, twins=weight > 0)
+    clean = 1 if run.shown.policy == "attacked" else 0
+    now = run.module(_collate(run, rows), run.recipe.grpo.temperature, entropy=True, twins=rows.twins, clean=clean)
+    logps, entropy = (rows.merge(values, len(part.groups)) for values in (now.logps, now.entropy))
+    penalty = None if now.divergence is None else weight * rows.merge(now.divergence, len(part.groups))
+    return TokenLogprobs(logps, now.mask, entropy), penalty
 
 
 def _micro_batches(run: Run, batch: GroupBuffer) -> list[list[int]]:
@@ -289,8 +352,11 @@ def _micro_batches(run: Run, batch: GroupBuffer) -> list[list[int]]:
 
 
 def _learning(run: Run, batch: GroupBuffer) -> torch.Tensor:
-    """[B] bool: where all advantages are 0, loss and gradient are exactly 0, but for the KL term."""
-    return (batch.advantages != 0).any(-1) | (run.recipe.grpo.beta > 0)
+    """[B] bool: where all advantages are 0, loss and gradient are exactly 0, but for the KL terms."""
+    learning = (batch.advantages != 0).any(-1) | (run.recipe.grpo.beta > 0)
+    if batch.perturbed is not None and run.shown.trades > 0:
+        learning |= batch.perturbed.attacked.any(-1)
+    return learning
 
 
 def _length(group: Group) -> int:
@@ -298,17 +364,20 @@ def _length(group: Group) -> int:
     return len(group.prompt.ids) + sum(len(completion.ids) for completion in group.completions)
 
 
-def _collate(run: Run, groups: Sequence[Group]) -> GroupBatch:
-    images = Images.of_prompts([group.prompt for group in groups])
-    return collate_groups(run.parts.chat, run.parts.grid, groups, images, run.parts.pad_id).to(run.device)
+def _collate(run: Run, rows: Rows) -> GroupBatch:
+    return collate_groups(run.parts.chat, run.parts.grid, rows.groups, rows.images, run.parts.pad_id).to(run.device)
 
 
 def _mask(run: Run, groups: Sequence[Group]) -> torch.Tensor:
     """[B, G, L] bool: the tokens that are learnt from, without truncated completions if the recipe says so."""
-    drop = run.recipe.grpo.mask_truncated_completions
     lengths = torch.tensor([[len(c.ids) for c in group.completions] for group in groups])
-    kept = torch.tensor([[not (drop and c.truncated) for c in group.completions] for group in groups])
-    return (torch.arange(int(lengths.max())) < lengths[..., None]) & kept[..., None]
+    return (torch.arange(int(lengths.max())) < lengths[..., None]) & _kept(run, groups)[..., None]
+
+
+def _kept(run: Run, groups: Sequence[Group]) -> torch.Tensor:
+    """[B, G] bool: the completions that are learnt from."""
+    drop = run.recipe.grpo.mask_truncated_completions
+    return torch.tensor([[not (drop and c.truncated) for c in group.completions] for group in groups])
 
 
 def _padded(logps: tuple[torch.Tensor, ...] | None, mask: torch.Tensor) -> torch.Tensor | None:
@@ -335,15 +404,19 @@ def _describe(run: Run, batch: GroupBuffer) -> dict[str, float]:
         reward_metrics(torch.stack(rewards, dim=-1), totals, run.rewards.names)
         | completion_metrics(lengths, truncated.bool())
         | {"num_tokens": float(run.tokens)}
+        | ({} if run.adversary is None else _describe_attack(run, batch, totals))
     )
 
 
-def _measure(run: Run) -> dict[str, float]:
-    """Accuracy on the watched items, with and without the image."""
-    run.engine.sync(run.parts.net)
-    right = torch.tensor(run.watch.correct(run.engine), device=run.device)
-    seen, blind = run.session.accelerator.reduce(right, "sum").tolist()
-    return {"eval/accuracy": seen / run.watched, "eval/blank_accuracy": blind / run.watched}
+def _describe_attack(run: Run, batch: GroupBuffer, totals: torch.Tensor) -> dict[str, float]:
+    """What was done to the images, and how rewards differ by it. totals: [B, G] of all processes."""
+    seen = torch.zeros(batch.totals.shape, dtype=torch.bool)
+    numbers = torch.full((len(batch.groups), 3), torch.nan)
+    if batch.perturbed is not None:
+        seen = batch.perturbed.attacked & (run.shown.rollout == "attacked")
+        numbers = batch.perturbed.numbers([group.prompt.image for group in batch.groups])
+    seen, numbers = (run.session.accelerator.gather(each.to(run.device)).cpu() for each in (seen, numbers))
+    return adversarial_metrics(totals, seen, numbers)
 
 
 def _is_due(every: int, step: int) -> bool:
@@ -352,16 +425,24 @@ def _is_due(every: int, step: int) -> bool:
 
 def _save(run: Run, buffer: GroupBuffer | None, step: int) -> None:
     """A checkpoint; inside a generation cycle with the groups in flight."""
+    accelerator = run.session.accelerator
 
-    def write_groups(folder: Path) -> None:
+    def write(folder: Path) -> None:
         if buffer is not None:
-            buffer.save(folder, run.session.accelerator.process_index)
+            buffer.save(folder, accelerator.process_index)
+        if run.adversary is not None and accelerator.is_main_process:
+            run.adversary.save(folder)
 
-    run.session.save(step, {"num_tokens": run.tokens}, write_groups)
+    run.session.save(step, {"num_tokens": run.tokens} | run.watch.counters(), write)
 
 
-def _buffer_in_flight(run: Run, checkpoint: Path, step: int) -> GroupBuffer | None:
-    """What `_save` wrote; None at the border of two generation cycles."""
-    if step % run.recipe.cycle == 0:
+def _restore(run: Run, checkpoint: Path, state: TrainerState) -> GroupBuffer | None:
+    """What `_save` wrote; returns the groups in flight, None at the border of two generation cycles."""
+    run.tokens = state.counters.get("num_tokens", 0)
+    run.watch.restore(state.counters)
+    if run.adversary is not None:
+        run.adversary.load(checkpoint)
+    if state.step % run.recipe.cycle == 0:
         return None
-    return GroupBuffer.load(checkpoint, run.session.accelerator.process_index, run.prompts(step // run.recipe.cycle))
+    cycle = state.step // run.recipe.cycle
+    return GroupBuffer.load(checkpoint, run.session.accelerator.process_index, run.prompts(cycle))

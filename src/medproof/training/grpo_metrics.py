@@ -27,6 +27,28 @@ def reward_metrics(rewards: torch.Tensor, totals: torch.Tensor, names: Sequence[
     return logged
 
 
+def adversarial_metrics(totals: torch.Tensor, seen: torch.Tensor, numbers: torch.Tensor) -> dict[str, float]:
+    """totals: [B, G]; seen: [B, G] bool, completions sampled from a perturbed image; numbers: [B, 3], see `Perturbed`.
+
+    Rewards and shares of groups without variance apart for both images, as far as the batch has them: a group that is
+    divided counts in both. adv/share: of completions sampled from perturbed images. Norms are means over these images.
+    """
+    logged = {"adv/share": float(seen.double().mean())}
+    for name, side in (("attacked", seen), ("clean", ~seen)):
+        if bool(side.any()):
+            within = torch.stack([_std(group[own]) for group, own in zip(totals, side, strict=True) if bool(own.any())])
+            logged[f"adv/reward_{name}"] = float(totals[side].nanmean())
+            logged[f"adv/frac_reward_zero_std_{name}"] = float((within < 1e-6).double().mean())
+    return logged | perturbation_metrics(numbers)
+
+
+def perturbation_metrics(numbers: torch.Tensor) -> dict[str, float]:
+    """numbers: [B, 3] of `Perturbed.numbers` -> their means over the perturbed images; nothing where there are none."""
+    moved = numbers[~numbers[:, 0].isnan()].double()
+    names = ("adv/delta_linf", "adv/delta_l2", "adv/zero_gradient")
+    return dict(zip(names, moved.mean(0).tolist(), strict=True)) if len(moved) else {}
+
+
 def _std(values: torch.Tensor) -> torch.Tensor:
     """Unbiased standard deviation of what is not NaN; 0 for fewer than two values."""
     known = values[~values.isnan()].double()

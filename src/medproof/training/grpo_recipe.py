@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from medproof.training.sections import BaseRecipe, ModelSection, OptimSection, Section
+from medproof.training.sections import ModelSection, OptimSection, Section
+from medproof.training.watch_recipe import WatchedRecipe
 
 
 class PolicyModel(ModelSection):
@@ -73,19 +74,6 @@ class RewardSpec(Section):
         return {"name": value} if isinstance(value, str) else value
 
 
-class WatchSection(Section):
-    """Before the first step, every `every` steps (0: never) and after the last the greedy accuracy on the same `items`,
-    with their image and with a grey one.
-
-    held_out: take them, by whole patients, out of the training data; else they are a sample of what is trained on.
-    The test split is never read.
-    """
-
-    every: int = Field(default=0, ge=0)
-    items: int = Field(default=64, ge=1)
-    held_out: bool = True
-
-
 class CompletionsSection(Section):
     """Every `every` steps (0: never) the first `groups` groups of the batch go to OUT/completions."""
 
@@ -93,7 +81,7 @@ class CompletionsSection(Section):
     groups: int = Field(default=4, ge=1)
 
 
-class GrpoRecipe(BaseRecipe):
+class GrpoRecipe(WatchedRecipe):
     """A whole run of GRPO."""
 
     kind: Literal["grpo"] = "grpo"
@@ -102,7 +90,6 @@ class GrpoRecipe(BaseRecipe):
     optim: GrpoOptim = GrpoOptim()
     grpo: GrpoSection = GrpoSection()
     rewards: tuple[RewardSpec, ...] = Field(default=(RewardSpec(name="accuracy"), RewardSpec(name="format")))
-    watch: WatchSection = WatchSection()
     completions: CompletionsSection = CompletionsSection()
 
     @field_validator("rewards")
@@ -115,9 +102,11 @@ class GrpoRecipe(BaseRecipe):
         return value
 
     @model_validator(mode="after")
-    def _best_is_watched(self) -> GrpoRecipe:
-        if (self.checkpoint.keep_best or "").startswith("eval/") and not self.watch.every:
-            raise ValueError(f"checkpoint.keep_best {self.checkpoint.keep_best} needs watch.every")
+    def _attack_can_be_served(self) -> GrpoRecipe:
+        if self.adversarial is not None:
+            self.adversarial.check_for_grpo(beta=self.grpo.beta)
+            if self.adversarial.kind == "noise" and self.grpo.engine == "vllm":
+                raise ValueError("engine vllm rounds images to 8 bits, which noise must not be: set grpo.engine: local")
         return self
 
     @property

@@ -17,7 +17,8 @@ from medproof.training.rollout.weights import bare
 
 
 class TokenLogprobs(NamedTuple):
-    """logps, entropy: [B, G, L] (float32, 0 off mask); mask: [B, G, L] bool. entropy carries no gradient.
+    """logps, entropy: [B, G, L] (float32, 0 off mask); mask: [B, G, L] bool. entropy carries no gradient. divergence:
+    [twins, G, L], of the first rows.
 
     A tuple, so that FSDP finds the tensors in it.
     """
@@ -25,6 +26,7 @@ class TokenLogprobs(NamedTuple):
     logps: torch.Tensor
     mask: torch.Tensor
     entropy: torch.Tensor | None
+    divergence: torch.Tensor | None = None
 
 
 class GroupLogprobs(nn.Module):
@@ -42,11 +44,18 @@ class GroupLogprobs(nn.Module):
         self.suppressed = tuple(suppressed)
         self.chunk = chunk
 
-    def forward(self, batch: GroupBatch, temperature: float = 1.0, entropy: bool = False) -> TokenLogprobs:
-        """One pass: each distinct image encoded once, the head on completion tokens only."""
+    def forward(
+        self, batch: GroupBatch, temperature: float = 1.0, entropy: bool = False, twins: int = 0, clean: int = 1
+    ) -> TokenLogprobs:
+        """One pass: each distinct image encoded once, the head on completion tokens only.
+
+        twins: the last so many rows hold the completions of the first so many under another image; `divergence` is then
+        KL(clean || attacked) between the two. clean: which of both sees the clean image, 0 the first rows, 1 the last.
+        """
         net = bare(self.net)
+        states = completion_states(net, batch)
         logps, spread = token_logprobs(
-            completion_states(net, batch),
+            states,
             net.lm_head,
             batch.targets,
             temperature=temperature,
@@ -59,7 +68,20 @@ class GroupLogprobs(nn.Module):
             zeros.masked_scatter(batch.mask, logps),
             batch.mask,
             None if spread is None else zeros.masked_scatter(batch.mask, spread),
+            self._divergence(net, states, batch, temperature, twins, clean) if twins else None,
         )
+
+    def _divergence(
+        self, net: Any, states: torch.Tensor, batch: GroupBatch, temperature: float, twins: int, clean: int
+    ) -> torch.Tensor:
+        """[twins, G, L], 0 off the mask."""
+        mask = batch.mask[:twins]
+        count = int(mask.sum())
+        pair = (states[:count], states[len(states) - count :])
+        values = token_divergence(
+            pair[clean], pair[1 - clean], net.lm_head, temperature, self.suppressed, chunk=self.chunk
+        )
+        return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)
 
 
 def completion_states(net: Any, batch: GroupBatch) -> torch.Tensor:
@@ -104,6 +126,27 @@ def token_logprobs(
     return torch.cat([logps for logps, _ in parts]), torch.cat([spread for _, spread in parts]) if entropy else None
 
 
+def token_divergence(
+    states: torch.Tensor,
+    others: torch.Tensor,
+    head: nn.Module,
+    temperature: float = 1.0,
+    suppressed: Sequence[int] = (),
+    *,
+    chunk: int = 512,
+) -> torch.Tensor:
+    """[N] KL(p || q) in float32, p and q the distributions of hidden `states` and `others`, both [N, D].
+
+    Over the whole vocabulary but the `suppressed` ids; memory as in `token_logprobs`.
+    """
+    banned = torch.tensor(suppressed, dtype=torch.long, device=states.device)
+    parts = [
+        checkpoint(_chunk_divergence, p, q, head, temperature, banned, use_reentrant=False)
+        for p, q in zip(torch.split(states, chunk), torch.split(others, chunk), strict=True)
+    ]
+    return torch.cat(parts)
+
+
 def reference_logprobs(
     module: nn.Module, batch: GroupBatch, reference: nn.Module | None = None, temperature: float = 1.0
 ) -> torch.Tensor:
@@ -120,15 +163,29 @@ def _chunk_logprobs(
     states: torch.Tensor, head: nn.Module, ids: torch.Tensor, temperature: float, banned: torch.Tensor, entropy: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """states [C, D], ids [C] -> ([C], [C] or None)."""
-    logits = head(states)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature  # [C, V]
-    if len(banned):
-        logits = logits.index_fill(-1, banned, -torch.inf)
+    logits = _chunk_logits(states, head, temperature, banned)
     logps = logits.gather(-1, ids[:, None]).squeeze(-1) - logits.logsumexp(-1)
     if not entropy:
         return logps, None
     with torch.no_grad():
         return logps, torch.special.entr(logits.softmax(-1)).sum(-1)
+
+
+def _chunk_divergence(
+    states: torch.Tensor, others: torch.Tensor, head: nn.Module, temperature: float, banned: torch.Tensor
+) -> torch.Tensor:
+    """states, others [C, D] -> [C]."""
+    p, q = (_chunk_logits(each, head, temperature, banned).log_softmax(-1) for each in (states, others))
+    # Banned ids have probability 0 in both: inf - inf is not a number, and 0 times it neither.
+    gap = (p - q).masked_fill(p == -torch.inf, 0.0)
+    return (p.exp() * gap).sum(-1)
+
+
+def _chunk_logits(states: torch.Tensor, head: nn.Module, temperature: float, banned: torch.Tensor) -> torch.Tensor:
+    """[C, D] -> [C, V], float32 at least, -inf for banned ids."""
+    logits: torch.Tensor = head(states)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+    return logits.index_fill(-1, banned, -torch.inf) if len(banned) else logits
 
 
 def _attention_mask(net: Any, batch: GroupBatch) -> torch.Tensor:

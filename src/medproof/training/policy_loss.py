@@ -71,12 +71,13 @@ def policy_loss(
     ref_logps: torch.Tensor | None,
     settings: PolicySettings,
     entropy: torch.Tensor | None = None,
+    penalty: torch.Tensor | None = None,
 ) -> PolicyLoss:
     """Clipped policy gradient with a KL penalty.
 
-    logps, old_logps, ref_logps, entropy: [B, G, L]; mask: [B, G, L] bool; advantages: [B, G]. What stands off the mask
-    does not matter. old_logps None: the policy is the one that sampled. ref_logps is needed where beta > 0. Sums are in
-    float64, so that padding does not change them.
+    logps, old_logps, ref_logps, entropy, penalty: [B, G, L]; mask: [B, G, L] bool; advantages: [B, G]. What stands off
+    the mask does not matter. old_logps None: the policy is the one that sampled. ref_logps is needed where beta > 0.
+    penalty: what a token costs besides. Sums are in float64, so that padding does not change them.
     """
     logps = logps.float().masked_fill(~mask, 0.0)
     old = logps.detach() if old_logps is None else old_logps.float().masked_fill(~mask, 0.0)
@@ -91,6 +92,8 @@ def policy_loss(
             raise ValueError("beta > 0 needs the log-probabilities of the reference")
         kl = _k3(logps, ref_logps.float().masked_fill(~mask, 0.0))
         per_token = per_token + settings.beta * kl
+    if penalty is not None:
+        per_token = per_token + penalty
     total = (per_token * mask).sum(-1, dtype=torch.float64)  # [B, G]
     if settings.loss_type in ("grpo", "gspo"):
         total = total / tokens.clamp(min=1)

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from medproof.errors import UserError
 from medproof.training.grpo_recipe import GrpoRecipe
-from medproof.training.sections import BaseRecipe, Section
+from medproof.training.sections import Section
+from medproof.training.watch_recipe import WatchedRecipe
 
 
-class Recipe(BaseRecipe):
+class Recipe(WatchedRecipe):
     """A whole run of supervised fine-tuning."""
 
     kind: Literal["sft"] = "sft"
@@ -23,6 +24,12 @@ class Recipe(BaseRecipe):
     answer_weight: float = Field(
         default=12.0, gt=0, description="weight of the answer letter's token against 1 for every other target token"
     )
+
+    @model_validator(mode="after")
+    def _attack_can_be_served(self) -> Recipe:
+        if self.adversarial is not None:
+            self.adversarial.check_for_sft()
+        return self
 
 
 AnyRecipe = Recipe | GrpoRecipe

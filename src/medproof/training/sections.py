@@ -80,6 +80,11 @@ class DataSection(Section):
             raise ValueError("modes needs at least one positive weight, as in {direct: 1.0}")
         return self
 
+    @property
+    def main_mode(self) -> Mode:
+        """The mode with the largest weight."""
+        return max(self.modes, key=lambda mode: self.modes[mode])
+
     def keeps(self, item: Item) -> bool:
         """Whether `item` passes the filters by modality and question type."""
         return (self.modalities is None or item.modality in self.modalities) and (

@@ -104,9 +104,10 @@ class Session:
         Raises UserError where `checkpoint.keep_best` is not logged.
         """
         best = self.recipe.checkpoint.keep_best if step else None
+        at_times = ("eval/", "rewards/") if self.recipe.kind == "grpo" else ("eval/",)
         if best is not None and best in row:
             self._scores.append(row[best])
-        elif best is not None and not (best.startswith(("eval/", "rewards/")) and self.recipe.kind == "grpo"):
+        elif best is not None and not best.startswith(at_times):
             raise UserError(f"checkpoint.keep_best {best!r} is not logged: use one of {', '.join(sorted(row))}")
         self.accelerator.log(dict(row), step=step)
         if self.accelerator.is_main_process:

@@ -65,5 +65,5 @@ def collate(chat: Chat, grid: Grid, examples: Sequence[Example], answer_weight: 
         span = slice(len(target.prompt), len(target.prompt) + len(target.reply))
         labels[i, span] = torch.tensor(target.reply)
         weights[i, span] = torch.tensor(target.weights)
-    pixel_values, grid_thw = patchify([to_float(e.image) for e in examples], grid)
+    pixel_values, grid_thw = patchify([to_float(e.image) if e.shown is None else e.shown for e in examples], grid)
     return TargetBatch(batch, pixel_values, grid_thw, labels, weights)

@@ -93,7 +93,7 @@ def image_overlap(
     test_looks, bad = _looks(in_test, test_path, "hashing test images", progress)
     train_looks, bad_train = _looks(in_train, train_path, "hashing training images", progress)
     same = _same_content(test_looks, train_looks)
-    near = _near_duplicates(test_looks, train_looks)
+    near = near_duplicates(test_looks, train_looks)
     for matches in (same, near):
         for name, others in matches.items():
             found.setdefault(name, set()).update(others)
@@ -162,7 +162,7 @@ def _same_content(test: Mapping[str, Look], train: Mapping[str, Look]) -> dict[s
     return {name: names[seen.sha256] for name, seen in test.items() if seen.sha256 in names}
 
 
-def _near_duplicates(test: Mapping[str, Look], train: Mapping[str, Look]) -> dict[str, set[str]]:
+def near_duplicates(test: Mapping[str, Look], train: Mapping[str, Look]) -> dict[str, set[str]]:
     """Per test image, the training images within THRESHOLD bits whose thumbnails correlate."""
     if not test or not train:
         return {}

@@ -1,0 +1,1 @@
+"""Smoothed answers with certificates over HTTP. Importing this package is light."""
