@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--condition", action="append", help=f"of run; repeat. Default: {' '.join(CONDITIONS)}")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     whole, disturbed = args.out / "whole", args.out / "disturbed"
@@ -95,7 +96,7 @@ def disturb(out: Path, args: argparse.Namespace, undisturbed: float) -> int:
 
 
 def _command(out: Path, args: argparse.Namespace) -> list[str]:
-    conditions = [part for condition in CONDITIONS for part in ("--condition", condition)]
+    conditions = [part for condition in args.condition or CONDITIONS for part in ("--condition", condition)]
     how = conditions if args.what == "run" else ["--sigma", "0.5", "--plan", PLAN]
     base = [sys.executable, "-m", "medproof", args.what, "--model", "nano", "--data", "sample", "--split", "test"]
     return [*base, "--limit", str(args.limit), *how, "--out", str(out)]
