@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from planted_corpus import planted, write
 
 from medproof.bench import Built, build
+from planted_corpus import planted, write
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from planted_corpus import BOXES, lesion, planted, write
 
 from medproof.bench import Built, build, steps, task_of
 from medproof.bench.catalog import TASKS
 from medproof.bench.oracle import oracle_answer, oracle_misses
 from medproof.datasets import load
 from medproof.records import Item
+from planted_corpus import BOXES, lesion, planted, write
 
 BY_SLUG = {task.slug: task for task in TASKS}
 QUARTERS = ("upper left", "upper right", "lower left", "lower right")

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from planted_corpus import lesion, planted, write
 
 from medproof.bench import build
 from medproof.bench.splits import Member, assign
 from medproof.datasets.audit.overlap import look
+from planted_corpus import lesion, planted, write
 
 
 def picture(tmp_path: Path, name: str, seed: int, shift: int = 0) -> Path:
