@@ -14,6 +14,7 @@ from medproof.attacks.threat import ThreatModel
 from medproof.images.preprocess import to_float
 from medproof.models.chat import Chat
 from medproof.seeds import derive_seed, rng
+from medproof.smoothing.noise import noisy_copies, standard_normal
 from medproof.training.adversarial_recipe import AdversarialSection
 from medproof.training.attack_objectives import Answer, Divergence, Margin, Objective, Policy
 from medproof.training.conditioning import Perturbed
@@ -144,9 +145,9 @@ def _part_of(rewarded: Rewarded, places: Sequence[int], part: slice) -> Policy:
 
 def gaussian(prompt: Prompt, sigma: float) -> torch.Tensor:
     """The prompt's image (3, H, W) with noise of its own: float, not clipped, as randomized smoothing adds it."""
-    generator = torch.Generator().manual_seed(derive_seed(prompt.seed, "", "noise"))
     clean = to_float(prompt.image)
-    return clean + sigma * torch.randn(clean.shape, generator=generator)
+    normal = torch.from_numpy(standard_normal(derive_seed(prompt.seed, "", "noise"), 0, 1, tuple(clean.shape)))
+    return noisy_copies(clean, sigma, normal)[0]
 
 
 def _share(warm: WarmDeltas, keys: Sequence[tuple[int, str]], deltas: Sequence[torch.Tensor]) -> None:

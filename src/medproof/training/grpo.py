@@ -29,6 +29,7 @@ from medproof.training.grpo_metrics import adversarial_metrics, completion_metri
 from medproof.training.grpo_recipe import GrpoRecipe
 from medproof.training.inner_attack import InnerAttack
 from medproof.training.logprobs import GroupLogprobs, TokenLogprobs, reference_logprobs
+from medproof.training.loop import finish, run_steps
 from medproof.training.optim import apply_gradients, make_optimizer
 from medproof.training.option_probs import answer_columns
 from medproof.training.policy_loss import STATISTICS, PolicySettings, denominator, policy_loss, policy_metrics
@@ -63,38 +64,37 @@ def train(
     session = Session(recipe, out, device)
     run = _set_up(session, recipe)
     state, checkpoint = session.begin(run.parts, resume)
-    buffer = None if checkpoint is None else _restore(run, checkpoint, state)
+    if checkpoint is not None:
+        _restore(run, checkpoint, state)
     if session.accelerator.is_main_process:
         run.completions.drop_after(state.step)
-    if state.step == 0 and recipe.watch.every:
-        session.log(0, run.watch.measure())
-    done = state.step
-    last = done if run.watch.blind else max(done, min(recipe.optim.steps, stop_at or recipe.optim.steps))
-    for step in range(state.step, last):
-        clock = Stopwatch(session.accelerator.device)
-        if buffer is None:
-            buffer = _collect(run, step // recipe.cycle, clock)
-        batch = buffer.select(run.places(step))
-        row = _optimise(run, batch, step, clock) | _describe(run, batch) | clock.row()
-        done = step + 1
-        if run.watch.is_due(done, recipe.optim.steps):
-            row |= run.watch.measure()
-        session.log(done, row)
-        if _is_due(recipe.completions.every, done) and session.accelerator.is_main_process:
-            kept = batch.select(range(min(recipe.completions.groups, len(batch.groups))))
-            run.completions.write(done, kept, run.shown.rollout)
-        if progress is not None:
-            progress(TrainProgress(done, recipe.optim.steps, f"reward {row['reward']:.3f}"))
-        if done % recipe.cycle == 0:
-            buffer = None
-        if _is_due(recipe.checkpoint.every, done) or done == last or run.watch.blind:
-            _save(run, buffer, done)
-        if run.watch.blind:
-            break
-    copy_weights(run.parts.net, run.rollout_net)
-    model = session.finish(run.rollout_net, run.parts, done)
-    run.watch.raise_if_blind(done)
-    return model
+    done = run_steps(
+        session,
+        state,
+        run.watch,
+        lambda step: _step(run, step),
+        lambda done: _save(run, done),
+        headline="reward",
+        progress=progress,
+        stop_at=stop_at,
+    )
+    return finish(session, run.parts, run.rollout_net, run.watch, done)
+
+
+def _step(run: Run, step: int) -> dict[str, float]:
+    """Optimizer step `step` (from 0), with the generation before it where a cycle begins; what it says."""
+    clock, recipe = Stopwatch(run.device), run.recipe
+    if run.buffer is None:
+        run.buffer = _collect(run, step // recipe.cycle, clock)
+    batch = run.buffer.select(run.places(step))
+    row = _optimise(run, batch, step, clock) | _describe(run, batch) | clock.row()
+    done = step + 1
+    if recipe.completions.every and done % recipe.completions.every == 0 and run.session.accelerator.is_main_process:
+        kept = batch.select(range(min(recipe.completions.groups, len(batch.groups))))
+        run.completions.write(done, kept, run.shown.rollout)
+    if done % recipe.cycle == 0:
+        run.buffer = None
+    return row
 
 
 _PLAIN = AdversarialSection(eps="0/255")
@@ -110,7 +110,7 @@ class Run:
     module: the policy's log-probabilities, wrapped for data parallelism. reference: the same of the initial model, None
     where the adapter is switched off instead or no reference is needed. rollout_net: what the engine samples from, the
     policy's own network or under FSDP an unsharded copy of it, and what is attacked. tokens: of prompts and completions
-    so far, over all processes.
+    so far, over all processes. buffer: the groups in flight, None at the border of two generation cycles.
     """
 
     session: Session
@@ -127,6 +127,7 @@ class Run:
     completions: CompletionsLog
     adversary: Adversary | None
     tokens: int = 0
+    buffer: GroupBuffer | None = None
 
     @property
     def device(self) -> torch.device:
@@ -419,30 +420,25 @@ def _describe_attack(run: Run, batch: GroupBuffer, totals: torch.Tensor) -> dict
     return adversarial_metrics(totals, seen, numbers)
 
 
-def _is_due(every: int, step: int) -> bool:
-    return every > 0 and step % every == 0
-
-
-def _save(run: Run, buffer: GroupBuffer | None, step: int) -> None:
+def _save(run: Run, step: int) -> None:
     """A checkpoint; inside a generation cycle with the groups in flight."""
     accelerator = run.session.accelerator
 
     def write(folder: Path) -> None:
-        if buffer is not None:
-            buffer.save(folder, accelerator.process_index)
+        if run.buffer is not None:
+            run.buffer.save(folder, accelerator.process_index)
         if run.adversary is not None and accelerator.is_main_process:
             run.adversary.save(folder)
 
     run.session.save(step, {"num_tokens": run.tokens} | run.watch.counters(), write)
 
 
-def _restore(run: Run, checkpoint: Path, state: TrainerState) -> GroupBuffer | None:
-    """What `_save` wrote; returns the groups in flight, None at the border of two generation cycles."""
+def _restore(run: Run, checkpoint: Path, state: TrainerState) -> None:
+    """What `_save` wrote."""
     run.tokens = state.counters.get("num_tokens", 0)
     run.watch.restore(state.counters)
     if run.adversary is not None:
         run.adversary.load(checkpoint)
-    if state.step % run.recipe.cycle == 0:
-        return None
-    cycle = state.step // run.recipe.cycle
-    return GroupBuffer.load(checkpoint, run.session.accelerator.process_index, run.prompts(cycle))
+    if state.step % run.recipe.cycle:
+        prompts = run.prompts(state.step // run.recipe.cycle)
+        run.buffer = GroupBuffer.load(checkpoint, run.session.accelerator.process_index, prompts)

@@ -20,6 +20,7 @@ from medproof.training.attack_objectives import answer_row
 from medproof.training.examples import Example
 from medproof.training.grpo_metrics import perturbation_metrics
 from medproof.training.inner_attack import InnerAttack
+from medproof.training.loop import finish, run_steps
 from medproof.training.losses import weighted_divergence, weighted_token_loss
 from medproof.training.optim import apply_gradients, make_optimizer
 from medproof.training.prompt_stream import make_prompt
@@ -87,26 +88,17 @@ def train(
     run.watch.restore(state.counters)
     if run.adversary is not None and checkpoint is not None:
         run.adversary.load(checkpoint)
-    if state.step == 0 and recipe.watch.every:
-        session.log(0, run.watch.measure())
-    done = state.step
-    last = done if run.watch.blind else max(done, min(recipe.optim.steps, stop_at or recipe.optim.steps))
-    for step in range(state.step, last):
-        row = _step(run, step)
-        done = step + 1
-        if run.watch.is_due(done, recipe.optim.steps):
-            row |= run.watch.measure()
-        session.log(done, row)
-        if progress is not None:
-            progress(TrainProgress(done, recipe.optim.steps, f"loss {row['loss']:.3f}"))
-        if done % recipe.checkpoint.every == 0 or done == last or run.watch.blind:
-            _save(run, done)
-        if run.watch.blind:
-            break
-    copy_weights(run.parts.net, run.whole)
-    model = session.finish(run.whole, run.parts, done)
-    run.watch.raise_if_blind(done)
-    return model
+    done = run_steps(
+        session,
+        state,
+        run.watch,
+        lambda step: _step(run, step),
+        lambda done: _save(run, done),
+        headline="loss",
+        progress=progress,
+        stop_at=stop_at,
+    )
+    return finish(session, run.parts, run.whole, run.watch, done)
 
 
 @dataclass
@@ -199,6 +191,7 @@ def _attacked(
             e.mode,
             e.image,
             derive_seed(recipe.seed, e.item.id, f"attack:{step * recipe.optim.batch_size + place}"),
+            e.remark,
         )
         for e, place in zip(examples, places, strict=True)
     ]
