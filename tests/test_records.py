@@ -1,7 +1,6 @@
 """The nouns: round trips, validation on the way in, immutability, canonical text."""
 
 import copy
-import importlib.util
 import json
 import pickle
 from pathlib import Path
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from load_module import load_module
 from medproof.errors import UserError
 from medproof.records import (
     LETTERS,
@@ -262,12 +262,7 @@ def test_pixel_hash_sees_shape_pixels_and_nothing_else() -> None:
 
 
 def test_schema_in_docs_is_current() -> None:
-    path = ROOT / "scripts" / "write_schema.py"
-    spec = importlib.util.spec_from_file_location("write_schema", path)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_module("scripts/write_schema.py")
     stored = (ROOT / "docs" / "records.schema.json").read_text(encoding="utf-8")
     assert stored == script.schema_text(), "run make schema"
     assert set(json.loads(stored)) == set(json_schema())

@@ -4,29 +4,14 @@ from fractions import Fraction
 
 import pytest
 import torch
+from toy_scores import image, linear, weights_of
 
 from medproof.attacks.ascent import Bucket
 from medproof.attacks.auto_step import AutoStep, checkpoints
 from medproof.attacks.pgd import apgd
-from medproof.attacks.threat import ThreatModel, to_images
+from medproof.attacks.threat import ThreatModel
 
 LINF = ThreatModel("linf", Fraction(8, 255))
-
-
-def image(shape=(3, 28, 28), seed=0, low=60, high=196):
-    return to_images(torch.randint(low, high, shape, generator=torch.Generator().manual_seed(seed)))
-
-
-def linear(weights, bias=0.0):
-    def score(pixels, indices):
-        loss = torch.stack([(weights * x).sum() + bias for x in pixels])
-        return loss, loss.detach() > 0
-
-    return score
-
-
-def weights_of(shape, seed=1):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def test_checkpoints_are_those_of_the_paper():

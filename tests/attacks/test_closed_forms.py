@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from toy_scores import weights_of
 
 from medproof.attacks.carlini_wagner import cw_l2
 from medproof.attacks.ddn import ddn
@@ -26,10 +27,6 @@ def image(shape, kind, seed=0):
     if kind == "grey":
         return to_images(torch.randint(60, 196, shape, generator=generator))
     return to_images(torch.randint(0, 2, shape, generator=generator) * 255)
-
-
-def weights_of(shape, seed=1):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def two_options(w, clean, need):

@@ -8,13 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy_scores import any_image
 
 from medproof.attacks.fgsm import fgsm
 from medproof.attacks.pgd import apgd, pgd
 from medproof.attacks.random_noise import random_noise
 from medproof.attacks.square import square
 from medproof.attacks.targeted import targeted
-from medproof.attacks.threat import ThreatModel, levels, to_images
+from medproof.attacks.threat import ThreatModel, levels
 
 
 def single_step(score, images, threat, *, seeds, allowed=None):
@@ -55,11 +56,6 @@ every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 both_norms = pytest.mark.parametrize("threat", [ThreatModel(n, e) for n, e in NORMS.items()], ids=NORMS)
 
 
-def image(shape, seed, black_and_white=False):
-    grey = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed))
-    return to_images((grey > 127) * 255 if black_and_white else grey)
-
-
 def mask(shape, seed):
     return torch.rand(shape[1:], generator=torch.Generator().manual_seed(100 + seed)) < 0.4
 
@@ -74,7 +70,7 @@ def wavy(examples, gap=0.02):
     Raises unless it is shown 8-bit images.
     """
     waves = [wave(shape, seed) for shape, seed in examples]
-    offsets = [torch.sin(9 * w * image(shape, seed)).mean() + gap for w, (shape, seed) in zip(waves, examples)]
+    offsets = [torch.sin(9 * w * any_image(shape, seed)).mean() + gap for w, (shape, seed) in zip(waves, examples)]
 
     def score(pixels, indices):
         for x in pixels:
@@ -102,7 +98,7 @@ class Counting:
 @both_norms
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
 def test_alone_or_in_a_mixed_batch_is_the_same_bit_for_bit(attack, threat, masked):
-    images = [image(*example) for example in EXAMPLES]
+    images = [any_image(*example) for example in EXAMPLES]
     masks = [mask(*example) for example in EXAMPLES] if masked else None
     everyone = list(range(len(EXAMPLES)))
     together = attack(wavy(EXAMPLES), images, threat, seeds=everyone, allowed=masks)
@@ -131,7 +127,7 @@ def test_alone_or_in_a_mixed_batch_is_the_same_bit_for_bit(attack, threat, maske
 @settings(max_examples=12, deadline=None)
 def test_the_ball_the_box_and_the_mask_hold_in_integers(attack, norm, k, shape, seed, black_and_white, masked):
     threat = ThreatModel(norm, Fraction(k, 255) if norm == "linf" else Fraction(k, 30))
-    clean, allowed = image(shape, seed, black_and_white), mask(shape, seed)
+    clean, allowed = any_image(shape, seed, black_and_white), mask(shape, seed)
     result = attack(wavy([(shape, seed)]), [clean], threat, seeds=[seed], allowed=[allowed] if masked else None)
     png = np.asarray((result.images[0] * 255).round()).astype(int)  # what a PNG holds
     assert png.min() >= 0
@@ -145,7 +141,7 @@ def test_the_ball_the_box_and_the_mask_hold_in_integers(attack, norm, k, shape, 
 @every_attack
 @both_norms
 def test_background_only_and_evidence_only_move_what_they_may(attack, threat):
-    clean = image((3, 28, 28), 0)
+    clean = any_image((3, 28, 28), 0)
     evidence = torch.zeros(28, 28, dtype=torch.bool)
     evidence[4:12, 10:20] = True
 
@@ -168,7 +164,7 @@ def test_background_only_and_evidence_only_move_what_they_may(attack, threat):
 @every_attack
 @both_norms
 def test_counts_are_those_of_a_score_that_counts(attack, threat):
-    images = [image(*example) for example in EXAMPLES]
+    images = [any_image(*example) for example in EXAMPLES]
     score = Counting(wavy(EXAMPLES), len(images))
     result = attack(score, images, threat, seeds=range(len(images)))
     assert result.forwards.tolist() == score.forwards
@@ -178,7 +174,7 @@ def test_counts_are_those_of_a_score_that_counts(attack, threat):
 @every_attack
 @pytest.mark.parametrize("norm", NORMS)
 def test_eps_zero_returns_the_clean_image_and_judges_it(attack, norm):
-    clean = [image((3, 28, 28), 0), image((3, 5, 9), 1)]
+    clean = [any_image((3, 28, 28), 0), any_image((3, 5, 9), 1)]
 
     def score(pixels, indices):
         loss = torch.stack([x.sum() * 0 + (1.0 if i else -1.0) for x, i in zip(pixels, indices)])
@@ -194,7 +190,7 @@ def test_eps_zero_returns_the_clean_image_and_judges_it(attack, norm):
 @every_attack
 @both_norms
 def test_the_best_image_ever_shown_is_returned(attack, threat):
-    clean, shown = image((3, 5, 9), 3), []
+    clean, shown = any_image((3, 5, 9), 3), []
     own = wavy([((3, 5, 9), 3)], 5.0)
 
     def score(pixels, indices):
@@ -213,7 +209,7 @@ def test_the_best_image_ever_shown_is_returned(attack, threat):
 @both_norms
 def test_log_probabilities_of_two_options(attack, threat):
     """A linear model: attacks with a gradient find the images that are wrong, those without come closer."""
-    w, clean = wave((3, 28, 28), 1), image((3, 28, 28), 1)
+    w, clean = wave((3, 28, 28), 1), any_image((3, 28, 28), 1)
 
     def score(pixels, indices):
         logits = torch.stack([torch.stack([torch.tensor(9.0), (w * (x - clean)).sum()]) for x in pixels])
@@ -228,7 +224,7 @@ def test_log_probabilities_of_two_options(attack, threat):
 
 @every_attack
 def test_nan_stops_the_search_of_one_and_spares_the_neighbours(attack):
-    clean, calls = [image((3, 5, 9), seed) for seed in range(2)], [0, 0]
+    clean, calls = [any_image((3, 5, 9), seed) for seed in range(2)], [0, 0]
 
     def score(pixels, indices):
         loss = []
@@ -246,7 +242,7 @@ def test_nan_stops_the_search_of_one_and_spares_the_neighbours(attack):
 
 @every_attack
 def test_inputs_and_weights_are_left_alone(attack):
-    clean = image((3, 5, 9), 0)
+    clean = any_image((3, 5, 9), 0)
     before, layer = clean.clone(), torch.nn.Linear(3 * 5 * 9, 1)
 
     def score(pixels, indices):
@@ -265,7 +261,7 @@ def test_bad_calls_are_refused_and_an_empty_batch_is_an_empty_result(attack):
     with pytest.raises(ValueError, match="8-bit"):
         attack(score, [torch.full((3, 2, 2), 0.5)], threat, seeds=[0])
     with pytest.raises(ValueError, match="mask"):
-        attack(score, [image((3, 2, 2), 0)], threat, seeds=[0], allowed=[torch.ones(3, 2, dtype=torch.bool)])
+        attack(score, [any_image((3, 2, 2), 0)], threat, seeds=[0], allowed=[torch.ones(3, 2, dtype=torch.bool)])
     with pytest.raises(ValueError, match="mask"):
-        attack(score, [image((3, 2, 2), 0)], threat, seeds=[0], allowed=[torch.ones(2, 2)])
+        attack(score, [any_image((3, 2, 2), 0)], threat, seeds=[0], allowed=[torch.ones(2, 2)])
     assert attack(score, [], threat, seeds=[]).images == []

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy_scores import any_image
 
 from medproof.attacks.carlini_wagner import cw_l2
 from medproof.attacks.ddn import ddn
@@ -31,14 +32,10 @@ every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 every_l2 = pytest.mark.parametrize("attack", L2.values(), ids=L2)
 
 
-def image(shape, seed):
-    return to_images(torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed)))
-
-
 def hills(examples, gap=0.05):
     """A loss with many hills, of each image by itself; -gap for the clean ones."""
     waves = [torch.randn(shape, generator=torch.Generator().manual_seed(50 + seed)) for shape, seed in examples]
-    offsets = [torch.sin(9 * w * image(*example)).mean() + gap for w, example in zip(waves, examples)]
+    offsets = [torch.sin(9 * w * any_image(*example)).mean() + gap for w, example in zip(waves, examples)]
 
     def score(pixels, indices):
         loss = torch.stack([torch.sin(9 * waves[i] * x).mean() - offsets[i] for i, x in zip(indices, pixels)])
@@ -59,7 +56,7 @@ def slope(clean, need):
 
 @every_attack
 def test_alone_or_in_a_mixed_batch_is_the_same_bit_for_bit(attack):
-    images, seeds = [image(*example) for example in EXAMPLES], [7, 8, 9, 10, 11]
+    images, seeds = [any_image(*example) for example in EXAMPLES], [7, 8, 9, 10, 11]
     together = attack(hills(EXAMPLES), images, seeds=seeds)
     assert together.success.any()
     turned = attack(hills(EXAMPLES[::-1]), images[::-1], seeds=seeds[::-1])
@@ -73,7 +70,7 @@ def test_alone_or_in_a_mixed_batch_is_the_same_bit_for_bit(attack):
 
 @every_attack
 def test_an_image_that_is_adversarial_as_it_is_comes_back(attack):
-    clean = image((3, 5, 9), 0)
+    clean = any_image((3, 5, 9), 0)
     result = attack(slope(clean, -0.01), [clean], seeds=[0])
     assert torch.equal(result.images[0], clean)
     assert result.success.tolist() == [True]
@@ -82,7 +79,7 @@ def test_an_image_that_is_adversarial_as_it_is_comes_back(attack):
 
 @every_attack
 def test_verdict_and_loss_are_those_of_the_returned_8_bit_image(attack):
-    images, score = [image(*example) for example in EXAMPLES], hills(EXAMPLES)
+    images, score = [any_image(*example) for example in EXAMPLES], hills(EXAMPLES)
     result = attack(score, images, seeds=range(5))
     for returned in result.images:
         levels(returned)  # raises unless 8-bit
@@ -94,7 +91,7 @@ def test_verdict_and_loss_are_those_of_the_returned_8_bit_image(attack):
 
 @every_attack
 def test_inputs_are_left_alone(attack):
-    images = [image(*example) for example in EXAMPLES]
+    images = [any_image(*example) for example in EXAMPLES]
     before = [x.clone() for x in images]
     attack(hills(EXAMPLES), images, seeds=range(5))
     assert all(torch.equal(a, b) and not a.requires_grad for a, b in zip(images, before))
@@ -111,7 +108,7 @@ def test_an_empty_batch_is_an_empty_result(attack):
 @pytest.mark.parametrize("poison", ["gradient", "loss"])
 def test_nan_ends_one_search_and_spares_the_neighbours(attack, poison):
     examples = EXAMPLES[:1] + EXAMPLES[2:3]  # one shape
-    images, plain, calls = [image(*example) for example in examples], hills(examples), []
+    images, plain, calls = [any_image(*example) for example in examples], hills(examples), []
 
     def score(pixels, indices):
         calls.append(list(indices))
@@ -138,7 +135,7 @@ def test_passes_are_counted(attack):
         calls.append(pixels[0].requires_grad)
         return hills(EXAMPLES[:1])(pixels, indices)
 
-    result = attack(score, [image(*EXAMPLES[0])], seeds=[0])
+    result = attack(score, [any_image(*EXAMPLES[0])], seeds=[0])
     assert int(result.forwards[0]) == len(calls)
     assert int(result.backwards[0]) == sum(calls) == 1 + (75 if attack is L2["cw"] else 25)
     assert int(result.forwards[0] - result.backwards[0]) <= FINISH_TRIES
@@ -212,7 +209,7 @@ def test_bracket_closes_in_on_the_border(border, first, stride):
     ],
 )
 def test_impossible_calls_are_refused(attack, change, message):
-    clean = image((3, 2, 2), 0)
+    clean = any_image((3, 2, 2), 0)
     with pytest.raises(ValueError, match=message):
         attack(slope(clean, 0.1), [clean], **{"seeds": [0], **change})
 

@@ -4,28 +4,11 @@ from fractions import Fraction
 
 import pytest
 import torch
+from toy_scores import image, linear, weights_of
 
 from medproof.attacks import ThreatModel, levels, pgd, to_images
 
 LINF = ThreatModel("linf", Fraction(8, 255))
-
-
-def image(shape=(3, 28, 28), seed=0, low=60, high=196):
-    return to_images(torch.randint(low, high, shape, generator=torch.Generator().manual_seed(seed)))
-
-
-def linear(weights, bias=0.0):
-    """Adversarial above 0; loss = <weights, x> + bias."""
-
-    def score(pixels, indices):
-        loss = torch.stack([(weights * x).sum() + bias for x in pixels])
-        return loss, loss.detach() > 0
-
-    return score
-
-
-def weights_of(shape, seed=1):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 1), (3, 28, 28)])

@@ -4,16 +4,13 @@ from fractions import Fraction
 
 import pytest
 import torch
+from toy_scores import image
 
 from medproof.attacks.pgd import pgd
 from medproof.attacks.smoothed import SmoothedScore
-from medproof.attacks.threat import ThreatModel, levels, to_images
+from medproof.attacks.threat import ThreatModel, levels
 
 SIGMA = 0.1
-
-
-def image(shape, seed=0):
-    return to_images(torch.randint(60, 196, shape, generator=torch.Generator().manual_seed(seed)))
 
 
 def gradient_at(score, clean, index=0):

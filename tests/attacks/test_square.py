@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from toy_scores import image, linear
 
 from medproof.attacks.pgd import pgd
 from medproof.attacks.square import _pyramid, square
@@ -16,22 +17,10 @@ L2 = ThreatModel("l2", Fraction(1))
 both_norms = pytest.mark.parametrize("threat", [LINF, L2], ids=["linf", "l2"])
 
 
-def image(shape, seed=0, low=60, high=196):
-    return to_images(torch.randint(low, high, shape, generator=torch.Generator().manual_seed(seed)))
-
-
 def smooth_weights(side):
     """Weights of few waves, as a picture's are."""
     ramp = torch.linspace(0, 3, side)
     return torch.stack([torch.sin(ramp)[:, None] * torch.cos((1 + c) * ramp)[None] for c in range(3)])
-
-
-def linear(w, bias=0.0):
-    def score(pixels, indices):
-        loss = torch.stack([(w * x).sum() + bias for x in pixels])
-        return loss, loss.detach() > 0
-
-    return score
 
 
 @pytest.mark.parametrize(("threat", "share"), [(LINF, 0.93), (L2, 0.5)], ids=["linf", "l2"])

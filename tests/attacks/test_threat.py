@@ -8,15 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from toy_scores import any_image
 
 from medproof.attacks import ThreatModel, levels, to_images
 
 SHAPES = [(3, 1, 1), (3, 28, 28), (3, 5, 9)]
-
-
-def eight_bit(shape, seed, black_and_white=False):
-    grey = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed))
-    return to_images((grey > 127) * 255 if black_and_white else grey)
 
 
 @given(
@@ -29,7 +25,7 @@ def eight_bit(shape, seed, black_and_white=False):
 @settings(max_examples=80, deadline=None)
 def test_linf_finish_is_inside_the_ball_and_the_box(k, shape, seed, spread, black_and_white):
     threat = ThreatModel("linf", Fraction(k, 255))
-    clean = eight_bit(shape, seed, black_and_white)
+    clean = any_image(shape, seed, black_and_white)
     wild = clean + spread * torch.randn(shape, generator=torch.Generator().manual_seed(seed + 1))
     done = threat.finish(wild[None], clean[None])[0]
     moved = levels(done).long() - levels(clean).long()  # raises unless 8-bit
@@ -49,7 +45,7 @@ def test_linf_finish_is_inside_the_ball_and_the_box(k, shape, seed, spread, blac
 @settings(max_examples=120, deadline=None)
 def test_l2_finish_is_inside_the_ball_and_the_box(eps, shape, seed, spread, black_and_white):
     threat = ThreatModel("l2", eps)
-    clean = eight_bit(shape, seed, black_and_white)
+    clean = any_image(shape, seed, black_and_white)
     wild = clean + spread * torch.randn(shape, generator=torch.Generator().manual_seed(seed + 1))
     done = threat.finish(wild[None], clean[None])[0]
     moved = (levels(done).long() - levels(clean).long()).flatten().tolist()
@@ -80,7 +76,7 @@ def test_l2_finish_survives_a_budget_just_below_the_perturbation():
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_an_image_in_the_ball_is_its_own_finish(norm):
-    clean = eight_bit((3, 28, 28), 0)
+    clean = any_image((3, 28, 28), 0)
     near = to_images((levels(clean) + torch.randint(-2, 3, clean.shape)).clamp(0, 255))
     threat = ThreatModel(norm, Fraction(2, 255) if norm == "linf" else Fraction(2))
     assert torch.equal(threat.finish(near[None], clean[None])[0], near)
@@ -89,7 +85,7 @@ def test_an_image_in_the_ball_is_its_own_finish(norm):
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_finish_of_one_does_not_depend_on_the_batch(norm):
     threat = ThreatModel(norm, Fraction(8, 255) if norm == "linf" else Fraction(1, 2))
-    clean = torch.stack([eight_bit((3, 28, 28), i) for i in range(7)])
+    clean = torch.stack([any_image((3, 28, 28), i) for i in range(7)])
     wild = clean + 0.05 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     together = threat.finish(wild, clean)
     for i in range(7):
@@ -100,7 +96,7 @@ def test_finish_of_one_does_not_depend_on_the_batch(norm):
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_random_start_is_inside_and_seeded(norm):
     threat = ThreatModel(norm, Fraction(8, 255) if norm == "linf" else Fraction(1))
-    clean = eight_bit((3, 28, 28), 0, black_and_white=True)
+    clean = any_image((3, 28, 28), 0, black_and_white=True)
     start = threat.random_start(clean, 5)
     delta = start - clean
     assert start.min() >= 0
@@ -131,7 +127,7 @@ def test_contains_is_exact_at_the_border():
 
 
 def test_the_ball_holds_on_a_png_read_back(tmp_path):
-    clean = eight_bit((3, 28, 28), 3)
+    clean = any_image((3, 28, 28), 3)
     threat = ThreatModel("linf", Fraction(4, 255))
     done = threat.finish((clean + torch.randn(clean.shape))[None], clean[None])[0]
     pixels = (done * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()

@@ -2,9 +2,9 @@
 
 import pytest
 from planted_model import MaskedGradient
-from toy_conditions import flat, make_context, make_item
+from toy_conditions import attacked, flat
 
-from medproof.conditions import check_model, perturb, prepare, resolve
+from medproof.conditions import check_model, resolve
 from medproof.errors import UserError
 
 
@@ -21,16 +21,6 @@ class Api:
 
     def generate(self, views, decoding, seed=0):
         return self.inner.generate(views, decoding, seed)
-
-
-def attacked(text, model, mode="direct", image=None):
-    item = make_item("i")
-    context = make_context(
-        [item], {item.image: flat(140, 130, 126) if image is None else image}, mode=mode, model=model
-    )
-    condition = resolve(text)
-    (view,) = perturb(condition, prepare(condition, [item], context), context)
-    return context, view
 
 
 @pytest.mark.parametrize("mode", ["direct", "think"])

@@ -3,19 +3,10 @@
 import numpy as np
 import pytest
 from planted_model import BehindRationale, PlantedModel
-from toy_conditions import flat, make_context, make_item
+from toy_conditions import attacked, flat
 
-from medproof.conditions import perturb, prepare, resolve
-
-
-def attacked(model, mode="direct", image=None, text="cw(l2,60,search=4)"):
-    item = make_item("i")
-    context = make_context(
-        [item], {item.image: flat(140, 130, 130) if image is None else image}, mode=mode, model=model
-    )
-    condition = resolve(text)
-    (view,) = perturb(condition, prepare(condition, [item], context), context)
-    return context, view
+SLIGHT = flat(140, 130, 130)
+SEARCH = "cw(l2,60,search=4)"
 
 
 class Linear(PlantedModel):
@@ -27,7 +18,7 @@ class Linear(PlantedModel):
 
 @pytest.mark.parametrize("mode", ["direct", "think"])
 def test_the_distance_is_that_of_a_linear_model(mode):
-    context, view = attacked(Linear(), mode)
+    context, view = attacked(SEARCH, Linear(), mode, SLIGHT)
     lead = 130 / 255 - 0.49 + 0.1 / 40  # a tenth of a nat beyond the border
     assert view.info["l2"] == pytest.approx(lead * 28, rel=0.05)
     assert view.info["l2"] >= (130 / 255 - 0.49) * 28
@@ -48,19 +39,19 @@ def test_where_the_slot_is_wrong_and_the_reply_right_the_image_moves_outwards():
                 for reply, late in zip(replies, bright)
             ]
 
-    _, near = attacked(Linear())
-    _, far = attacked(Late())
+    _, near = attacked(SEARCH, Linear(), image=SLIGHT)
+    _, far = attacked(SEARCH, Late(), image=SLIGHT)
     assert near.info["l2"] < far.info["l2"] <= 2.1 * near.info["l2"]
     assert far.info["success"] == 1
     assert far.image[..., 2].mean() <= 120
 
 
 def test_a_model_that_cannot_be_fooled_keeps_its_image():
-    _, view = attacked(PlantedModel())
+    _, view = attacked(SEARCH, PlantedModel(), image=SLIGHT)
     assert view.info["success"] == view.info["l2"] == 0
-    np.testing.assert_array_equal(view.image, flat(140, 130, 130))
+    np.testing.assert_array_equal(view.image, SLIGHT)
 
 
 def test_what_is_wrong_already_has_distance_zero():
-    _, view = attacked(BehindRationale(), "think", flat(140, 130, 40))
+    _, view = attacked(SEARCH, BehindRationale(), "think", flat(140, 130, 40))
     assert (view.info["success"], view.info["l2"]) == (1, 0)

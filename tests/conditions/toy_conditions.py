@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from medproof.conditions import Context
+from medproof.conditions import Context, perturb, prepare, resolve
 from medproof.datasets import Dataset
 from medproof.models.protocol import Reply
 from medproof.records import LETTERS, Decoding, Item
@@ -90,3 +90,13 @@ class ChannelModel:
 def flat(red, green, blue, height=28, width=28):
     """An image of one colour in grey levels."""
     return np.full((height, width, 3), (red, green, blue), dtype=np.uint8)
+
+
+def attacked(text, model, mode="direct", image=None):
+    """The context and the view of one item, a flat image, under the condition `text`."""
+    item = make_item("i")
+    pixels = flat(140, 130, 126) if image is None else image
+    context = make_context([item], {item.image: pixels}, mode=mode, model=model)
+    condition = resolve(text)
+    (view,) = perturb(condition, prepare(condition, [item], context), context)
+    return context, view

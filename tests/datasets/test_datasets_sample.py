@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from load_module import load_module
 from medproof.datasets import load
 from medproof.datasets.load import SAMPLE
 
@@ -16,12 +16,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "make_sample.py"
 
 @pytest.fixture(scope="module")
 def make_sample() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_sample", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module("scripts/make_sample.py")
 
 
 def sample_rows() -> list[dict[str, object]]:

@@ -1,6 +1,5 @@
 """scripts/ablate.py: the grid it makes, what it leaves out, what it still has to do, and its table."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from load_module import load_module
 from medproof.training.grpo_recipe import GrpoRecipe
 from medproof.training.recipe import load_recipe
 
@@ -20,13 +20,7 @@ ATTACK = "pgd(linf,6/255,20)"
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ablate_script", ROOT / "scripts" / "ablate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_module("scripts/ablate.py")
 
 
 @pytest.fixture

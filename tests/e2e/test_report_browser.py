@@ -1,78 +1,35 @@
 """The report in a real browser: Chromium, headless, from the file system, at desktop and phone width."""
 
-import importlib.util
 import re
-import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from browser import NEEDS_CHROMIUM, SIZES, Tab, chromium
+from load_module import load_module
 from medproof.report import build
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-HAS_PLAYWRIGHT = importlib.util.find_spec("playwright") is not None
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install the package `chromium` to run the browser tests"),
-    pytest.mark.skipif(not HAS_PLAYWRIGHT, reason="no playwright: pip install playwright to run the browser tests"),
-]
-
-SIZES = {"desktop": (1280, 900), "phone": (390, 844), "small": (360, 640)}
-
-
-def report_runs() -> ModuleType:
-    """The run maker of the report's own tests."""
-    path = Path(__file__).resolve().parents[1] / "report" / "report_runs.py"
-    spec = importlib.util.spec_from_file_location("report_runs_for_browser", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+pytestmark = NEEDS_CHROMIUM
+__all__ = ["chromium"]
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of two runs of 24 items with nasty text."""
     base = tmp_path_factory.mktemp("browser")
-    make_run = report_runs().make_run
+    make_run = load_module("tests/report/report_runs.py").make_run
     runs = [make_run(base / "direct"), make_run(base / "think", mode="think")]
     html, _ = build(runs, base / "out")
     return html
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--headless=new", "--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
-
-
-class Tab:
-    """A page with everything it said and asked for."""
+class ReportTab(Tab):
+    """A report, with its dialog of cases."""
 
     def __init__(self, browser: Any, report: Path, size: tuple[int, int], fragment: str = "") -> None:
-        self.context = browser.new_context(viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce")
-        self.page = self.context.new_page()
-        self.said: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
-        self.page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
-        self.page.on("dialog", lambda dialog: (self.said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        self.context.on("request", lambda request: self.requests.append(request.url))
-        self.url = report.as_uri()
-        self.page.goto(self.url + fragment)
+        super().__init__(browser, report.as_uri(), size, fragment=fragment)
 
     def count(self) -> int:
         return int(self.page.locator("#case-list > li").count())
@@ -89,37 +46,31 @@ class Tab:
     def is_open(self) -> bool:
         return bool(self.page.locator("#case-dialog").evaluate("dialog => dialog.open"))
 
-    def check_silence(self) -> None:
-        """No console message, no error, and no request but the file itself and pictures inside it."""
-        assert self.said == []
-        outside = [url for url in self.requests if not url.startswith((self.url, "data:"))]
-        assert outside == []
-
 
 @pytest.fixture(params=SIZES)
-def tab(request: pytest.FixtureRequest, chromium: Any, report: Path) -> Iterator[Tab]:
-    opened = Tab(chromium, report, SIZES[request.param])
+def tab(request: pytest.FixtureRequest, chromium: Any, report: Path) -> Iterator[ReportTab]:
+    opened = ReportTab(chromium, report, SIZES[request.param])
     yield opened
     opened.check_silence()
-    opened.context.close()
+    opened.close()
 
 
 @pytest.fixture
-def desktop(chromium: Any, report: Path) -> Iterator[Tab]:
-    opened = Tab(chromium, report, SIZES["desktop"])
+def desktop(chromium: Any, report: Path) -> Iterator[ReportTab]:
+    opened = ReportTab(chromium, report, SIZES["desktop"])
     yield opened
     opened.check_silence()
-    opened.context.close()
+    opened.close()
 
 
-def test_page_never_scrolls_sideways(tab: Tab) -> None:
+def test_page_never_scrolls_sideways(tab: ReportTab) -> None:
     wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert tab.page.evaluate(wide) == 0
     tab.page.evaluate("document.querySelectorAll('details').forEach(node => { node.open = true; })")
     assert tab.page.evaluate(wide) == 0
 
 
-def test_filter_open_look_and_close(tab: Tab) -> None:
+def test_filter_open_look_and_close(tab: ReportTab) -> None:
     page = tab.page
     assert tab.count() == 24
     page.select_option("#f-modality", "CT")
@@ -140,7 +91,7 @@ def test_filter_open_look_and_close(tab: Tab) -> None:
     page.wait_for_function("!location.hash.includes('case=')")
 
 
-def test_filters_agree_with_the_data(desktop: Tab) -> None:
+def test_filters_agree_with_the_data(desktop: ReportTab) -> None:
     page = desktop.page
     data = page.evaluate("JSON.parse(document.getElementById('case-data').textContent)")
     attack = "pgd(linf,8/255,20)"
@@ -169,7 +120,7 @@ def test_filters_agree_with_the_data(desktop: Tab) -> None:
     assert desktop.count() == 1
 
 
-def test_keyboard(desktop: Tab) -> None:
+def test_keyboard(desktop: ReportTab) -> None:
     page = desktop.page
     ids = page.evaluate("JSON.parse(document.getElementById('case-data').textContent).cases.map(c => c.id)")
     page.locator("#case-list a").first.focus()
@@ -196,18 +147,18 @@ def test_keyboard(desktop: Tab) -> None:
 
 
 def test_deep_link_and_history(chromium: Any, report: Path) -> None:
-    tab = Tab(chromium, report, SIZES["desktop"], "#case=case%2F005%20%C3%A9")
+    tab = ReportTab(chromium, report, SIZES["desktop"], "#case=case%2F005%20%C3%A9")
     tab.await_case("case/005 é")
     tab.check_silence()
-    tab.context.close()
+    tab.close()
     for fragment in ("#case=nobody", "#case=%E0%A4%A", "#robust"):
-        other = Tab(chromium, report, SIZES["desktop"], fragment)
+        other = ReportTab(chromium, report, SIZES["desktop"], fragment)
         assert not other.is_open()
         other.check_silence()
-        other.context.close()
+        other.close()
 
 
-def test_nasty_text_is_shown_and_does_nothing(desktop: Tab) -> None:
+def test_nasty_text_is_shown_and_does_nothing(desktop: ReportTab) -> None:
     page = desktop.page
     page.fill("#f-text", "image 0 show")
     assert "<script>alert(1)</script><img src=x onerror=alert(2)>" in page.locator("#case-list .q").first.text_content()
@@ -216,7 +167,7 @@ def test_nasty_text_is_shown_and_does_nothing(desktop: Tab) -> None:
     assert page.locator("#case-body script, #case-body b").count() == 0
 
 
-def test_difference_picture_and_its_scale(desktop: Tab) -> None:
+def test_difference_picture_and_its_scale(desktop: ReportTab) -> None:
     page = desktop.page
     page.locator("#case-list a").first.click()
     page.locator("#case-body .tools select").first.select_option("0|pgd(linf,8/255,20)")
@@ -235,7 +186,7 @@ def test_difference_picture_and_its_scale(desktop: Tab) -> None:
     assert "not exact" not in page.locator(".diff figcaption").inner_text()
 
 
-def test_evidence_boxes_lie_where_they_should_and_toggle(desktop: Tab) -> None:
+def test_evidence_boxes_lie_where_they_should_and_toggle(desktop: ReportTab) -> None:
     page = desktop.page
     page.fill("#f-text", "image 5 show")
     page.locator("#case-list a").first.click()
@@ -256,21 +207,21 @@ def test_evidence_boxes_lie_where_they_should_and_toggle(desktop: Tab) -> None:
 
 
 def test_missing_picture_is_labelled(chromium: Any, tmp_path: Path) -> None:
-    run = report_runs().make_run(tmp_path / "run", conditions=("clean", "blank"), n=2)
+    run = load_module("tests/report/report_runs.py").make_run(tmp_path / "run", conditions=("clean", "blank"), n=2)
     for path in (run / "images").rglob("*.png"):
         path.unlink()
     html, _ = build([run], tmp_path)
-    tab = Tab(chromium, html, SIZES["phone"])
+    tab = ReportTab(chromium, html, SIZES["phone"])
     assert tab.page.locator("#case-list .thumb.none").count() == 2
     tab.page.locator("#case-list a").first.click()
     labels = [node.get_attribute("aria-label") for node in tab.page.locator("#case-body .nothing").all()]
     assert len(labels) == 2
     assert all("the run holds no picture under this hash" in (label or "") for label in labels)
     tab.check_silence()
-    tab.context.close()
+    tab.close()
 
 
-def test_printed_page_fits_and_folds_nothing(desktop: Tab) -> None:
+def test_printed_page_fits_and_folds_nothing(desktop: ReportTab) -> None:
     page = desktop.page
     page.set_viewport_size({"width": 700, "height": 1000})  # A4 less margins
     page.emulate_media(media="print")
@@ -284,7 +235,7 @@ def test_printed_page_fits_and_folds_nothing(desktop: Tab) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_enough_contrast(desktop: Tab, scheme: str) -> None:
+def test_text_has_enough_contrast(desktop: ReportTab, scheme: str) -> None:
     """WCAG AA, 4.5 : 1, for every element that holds text, against the nearest painted background."""
     page = desktop.page
     page.emulate_media(color_scheme=scheme)

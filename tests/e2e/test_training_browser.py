@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report_browser import SIZES, Tab, chromium, pytestmark
 
+from browser import NEEDS_CHROMIUM, SIZES, Tab, chromium
 from medproof.report import build
 
-__all__ = ["chromium", "pytestmark"]
+pytestmark = NEEDS_CHROMIUM
+__all__ = ["chromium"]
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +27,10 @@ def training_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=SIZES)
 def training_tab(request: pytest.FixtureRequest, chromium: Any, training_page: Path) -> Iterator[Tab]:
-    opened = Tab(chromium, training_page, SIZES[request.param])
+    opened = Tab(chromium, training_page.as_uri(), SIZES[request.param])
     yield opened
     opened.check_silence()
-    opened.context.close()
+    opened.close()
 
 
 def test_completions_by_step_and_by_what_they_teach(training_tab: Tab) -> None:

@@ -1,7 +1,6 @@
 """scripts/transfer.py: what it would run, and that it does so in one line of commands that goes on by itself."""
 
 import argparse
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from load_module import load_module
 from medproof.datasets import load
 from medproof.training.recipe import load_recipe
 
@@ -19,13 +19,7 @@ RECIPE = ROOT / "recipes" / "med_r1" / "nano_transfer.yaml"
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("transfer_script", ROOT / "scripts" / "transfer.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_module("scripts/transfer.py")
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """The page in a real browser: drop a picture, ask, read the answer with its certificate; nothing else is loaded."""
 
-import importlib.util
 import queue
-import shutil
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,17 +8,13 @@ from typing import Any
 import pytest
 from server_fakes import TOKEN, FakeVoter, make_service, picture
 
+from browser import NEEDS_CHROMIUM, Tab, chromium
+from browser import SIZES as BROWSER_SIZES
 from medproof.server.run import serve
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-HAS_PLAYWRIGHT = importlib.util.find_spec("playwright") is not None
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install the package `chromium` to run the browser tests"),
-    pytest.mark.skipif(not HAS_PLAYWRIGHT, reason="no playwright: pip install playwright to run the browser tests"),
-]
-SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+pytestmark = NEEDS_CHROMIUM
+__all__ = ["chromium"]
+SIZES = ("desktop", "phone")
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 QUIET = "() => document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 
@@ -56,34 +50,8 @@ def served(voter: FakeVoter) -> Iterator[Served]:
     running.stop()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--headless=new", "--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
-
-
-class Tab:
-    """A page with everything it said and asked for."""
-
-    def __init__(self, browser: Any, url: str, size: tuple[int, int], scheme: str = "light") -> None:
-        self.context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce", color_scheme=scheme
-        )
-        self.page = self.context.new_page()
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
-        self.page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
-        self.page.on("dialog", lambda dialog: (self.said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        self.context.on("request", lambda request: self.asked.append(request.url))
-        self.url = url
-        self.page.goto(url)
+class PageTab(Tab):
+    """The form, and how it is filled in."""
 
     def fill(self, level: int, options: str = "black\ndark\nlight\nwhite", token: str = TOKEN) -> None:
         file = {"name": "shade.png", "mimeType": "image/png", "buffer": picture(level, (120, 160))}
@@ -93,20 +61,15 @@ class Tab:
         self.page.get_by_label("Access token").fill(token)
         self.page.get_by_role("button", name="Ask", exact=True).click()
 
-    def check_silence(self) -> None:
-        """No console message, no dialog, and no request but to the server itself."""
-        assert self.said == []
-        assert [url for url in self.asked if not url.startswith((self.url, "data:", f"blob:{self.url}"))] == []
-
 
 @pytest.fixture(params=SIZES)
-def tab(request: pytest.FixtureRequest, chromium: Any, served: Served) -> Iterator[Tab]:
-    opened = Tab(chromium, served.url, SIZES[request.param])
+def tab(request: pytest.FixtureRequest, chromium: Any, served: Served) -> Iterator[PageTab]:
+    opened = PageTab(chromium, served.url, BROWSER_SIZES[request.param])
     yield opened
-    opened.context.close()
+    opened.close()
 
 
-def test_ask_and_read(tab: Tab) -> None:
+def test_ask_and_read(tab: PageTab) -> None:
     page = tab.page
     assert page.evaluate(QUIET)
     tab.fill(30)
@@ -130,7 +93,7 @@ def test_ask_and_read(tab: Tab) -> None:
     tab.check_silence()
 
 
-def test_an_answer_that_does_not_look_is_marked(tab: Tab) -> None:
+def test_an_answer_that_does_not_look_is_marked(tab: PageTab) -> None:
     tab.fill(140)
     tab.page.locator("#answer").wait_for()
     assert tab.page.locator("#said").inner_text() == "C) light"
@@ -140,13 +103,13 @@ def test_an_answer_that_does_not_look_is_marked(tab: Tab) -> None:
 
 def test_abstaining(chromium: Any) -> None:
     running = Served(FakeVoter(error=0.5))
-    opened = Tab(chromium, running.url, SIZES["phone"])
+    opened = PageTab(chromium, running.url, BROWSER_SIZES["phone"])
     opened.fill(30)
     opened.page.locator("#answer").wait_for()
     assert opened.page.locator("#said").inner_text() == "The model abstains"
     assert "too spread" in opened.page.locator("#note").inner_text()
     opened.check_silence()
-    opened.context.close()
+    opened.close()
     running.stop()
 
 
@@ -155,24 +118,24 @@ def test_abstaining(chromium: Any) -> None:
     [("one", TOKEN, "options"), ("a\nb", "nonsense", "token"), (f"{EVIL}\n{EVIL}", TOKEN, "twice")],
 )
 def test_refusals_are_shown(chromium: Any, served: Served, options: str, token: str, problem: str) -> None:
-    opened = Tab(chromium, served.url, SIZES["phone"])
+    opened = PageTab(chromium, served.url, BROWSER_SIZES["phone"])
     opened.fill(30, options, token)
     opened.page.locator("#problem").wait_for()
     assert problem in opened.page.get_by_role("alert").inner_text()
     assert opened.page.get_by_role("button", name="Ask", exact=True).is_enabled()
     failures = [line for line in opened.said if "Failed to load resource" not in line]
     assert failures == []
-    opened.context.close()
+    opened.close()
 
 
-def test_nothing_is_sent_without_a_picture(tab: Tab) -> None:
+def test_nothing_is_sent_without_a_picture(tab: PageTab) -> None:
     tab.page.get_by_role("button", name="Ask", exact=True).click()
     tab.page.locator("#problem").wait_for()
     assert tab.page.get_by_role("alert").inner_text() == "choose an image first"
     assert not any("/v1/" in url for url in tab.asked)
 
 
-def test_a_dropped_picture_is_taken(tab: Tab) -> None:
+def test_a_dropped_picture_is_taken(tab: PageTab) -> None:
     tab.page.evaluate(
         """data => {
           const files = new DataTransfer();
@@ -190,7 +153,7 @@ def test_a_dropped_picture_is_taken(tab: Tab) -> None:
     tab.check_silence()
 
 
-def test_every_control_has_a_name_and_the_keyboard_reaches_it(tab: Tab) -> None:
+def test_every_control_has_a_name_and_the_keyboard_reaches_it(tab: PageTab) -> None:
     for label in ("Choose an image", "Question", "Options", "Time", "Access token"):
         assert tab.page.get_by_label(label).count() == 1, label
     reached = []
@@ -201,13 +164,13 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(tab: Tab) -> None:
 
 
 def test_dark(chromium: Any, served: Served) -> None:
-    opened = Tab(chromium, served.url, SIZES["desktop"], scheme="dark")
+    opened = PageTab(chromium, served.url, BROWSER_SIZES["desktop"], scheme="dark")
     colour = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert colour == "rgb(18, 21, 27)"
-    opened.context.close()
+    opened.close()
 
 
-def test_the_page_keeps_no_token(tab: Tab) -> None:
+def test_the_page_keeps_no_token(tab: PageTab) -> None:
     tab.fill(30)
     tab.page.locator("#answer").wait_for()
     tab.page.reload()
