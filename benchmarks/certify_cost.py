@@ -100,7 +100,7 @@ def plain(model: QwenVL, views: Sequence[View], args: argparse.Namespace) -> Non
 
 
 def batched(model: QwenVL, views: Sequence[View], args: argparse.Namespace) -> None:
-    _plain(model, views, args, args.batch)
+    _plain(model, views, args, min(args.batch, COPIES))
 
 
 def _plain(model: QwenVL, views: Sequence[View], args: argparse.Namespace, batch: int) -> None:

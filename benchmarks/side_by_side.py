@@ -21,6 +21,7 @@ from medproof.datasets.load import load
 from medproof.evaluation.images import ImageLoader
 from medproof.evaluation.provenance import hardware
 from medproof.models.attention import NAME as GROUPED
+from medproof.models.loading import pick_device
 from medproof.models.patch_embed import PatchProjection
 from medproof.models.qwen_vl import QwenVL
 from medproof.records import View
@@ -41,6 +42,7 @@ def arguments(about: str | None, kinds: list[str]) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16"], help="of every variant")
     parser.add_argument("--only", choices=kinds)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--variant", help=argparse.SUPPRESS)
@@ -65,7 +67,7 @@ def write(args: argparse.Namespace, results: Mapping[str, Any], speedup: Mapping
         "results": results,
         "speedup": {name: round(value, 2) for name, value in speedup.items()},
         "versions": versions(),
-        "hardware": hardware(args.device),
+        "hardware": hardware(str(pick_device(args.device))),
     }
     text = json.dumps(report, indent=2, sort_keys=True, default=str) + "\n"
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -74,9 +76,9 @@ def write(args: argparse.Namespace, results: Mapping[str, Any], speedup: Mapping
 
 
 def measure(args: argparse.Namespace, work: Work, units: int = 1) -> dict[str, float]:
-    """One variant, "KIND WHO": units per second after a warm-up, `units` to a view,, and peak memory in MiB."""
+    """One variant, "KIND WHO": units per second after a warm-up, `units` to a view, and peak memory in MiB."""
     ours = not args.variant.endswith("plain")
-    model = random_qwen2_vl(args) if args.random_qwen2_vl else models.load(args.model, device=args.device)
+    model = random_qwen2_vl(args) if args.random_qwen2_vl else models.load(args.model, device=args.device, dtype=args.dtype)
     assert isinstance(model, QwenVL)
     if not ours:
         undo_our_speed_ups(model)
