@@ -1,11 +1,12 @@
 """What certificates cost: draws per decision, and noisy copies per second beside the plain way.
 
-    python benchmarks/certify_cost.py draws --out benchmarks/results/certify_draws.json --run runs/certify_cost
+    python benchmarks/certify_cost.py draws --last 2048 --run runs/cost --out benchmarks/results/certify_draws.json
     python benchmarks/certify_cost.py speed --out benchmarks/results/certify_speed_cpu.json
     python benchmarks/certify_cost.py speed --random-qwen2-vl 2b --size 384 --limit 8 --batch 64 --out results.json
 
 `draws`: the mean number of draws of the sequential plan that decides "the radius is at least r", for r/sigma of 0.5 and
-1, beside a fixed 10,000 at the same alpha. Votes are kept in --run, so that it may be interrupted.
+1, beside a fixed 10,000 at the same alpha. Votes are kept in --run, so that it may be interrupted. `--last`: where the
+plan ends at the latest; what is then open counts as not proven, `spent`.
 
 `speed`: votes, a question asked about a noisy copy, per second; a variant runs in a process of its own.
   alone ours      one question on each image, by the vote engine;
@@ -65,7 +66,7 @@ def draws(args: argparse.Namespace) -> None:
 
 
 def _decide(model: QwenVL, data: Dataset, run: Path, ratio: float, args: argparse.Namespace) -> dict[str, Any]:
-    plan = Sequential(target=ratio * args.sigma, last=FIXED)
+    plan = Sequential(target=ratio * args.sigma, last=args.last)
     scheme = Scheme(args.sigma, args.alpha, parse_bound(args.bound), plan)
     engine = VoteEngine(model, args.sigma, batch=args.batch)
     meta = run_meta(model, args.model, data, [], mode="direct", seed=args.seed, split="test", limit=args.limit)
@@ -185,6 +186,7 @@ def main() -> None:
     parser.add_argument("--sigma", type=float, default=0.25)
     parser.add_argument("--alpha", type=float, default=0.001)
     parser.add_argument("--bound", default="simultaneous", help="simultaneous or one_class(N0), for draws")
+    parser.add_argument("--last", type=int, default=FIXED, help="most draws of the sequential plan")
     parser.add_argument("--batch", type=int, default=BLOCK)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")

@@ -78,7 +78,10 @@ def write(args: argparse.Namespace, results: Mapping[str, Any], speedup: Mapping
 def measure(args: argparse.Namespace, work: Work, units: int = 1) -> dict[str, float]:
     """One variant, "KIND WHO": units per second after a warm-up, `units` to a view, and peak memory in MiB."""
     ours = not args.variant.endswith("plain")
-    model = random_qwen2_vl(args) if args.random_qwen2_vl else models.load(args.model, device=args.device, dtype=args.dtype)
+    if args.random_qwen2_vl:
+        model = random_qwen2_vl(args)
+    else:
+        model = models.load(args.model, device=args.device, dtype=args.dtype)
     assert isinstance(model, QwenVL)
     if not ours:
         undo_our_speed_ups(model)

@@ -19,13 +19,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("models", "bench", "report"),
     ("attacks", "smoothing"),
     ("conditions", "training", "server"),
-    ("evaluation", "sanity"),
+    ("evaluation", "sanity", "interchange"),
     ("cli",),
     ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 HEAVY = {"torch", "transformers", "accelerate", "peft", "plotly", "duckdb", "pyarrow", "scipy"}
-NO_TORCH = ("records", "errors", "frozen", "seeds", "datasets", "scoring", "runs", "report", "bench")
+NO_TORCH = ("records", "errors", "frozen", "seeds", "datasets", "scoring", "runs", "report", "bench", "interchange")
 
 MODULES = sorted(path for path in SRC.rglob("*.py"))
 

@@ -21,7 +21,7 @@ def test_build_then_run(cli: Cli, corpus: Path, fake_model: FakeModel) -> None:
     ran = cli("bench", "build", "--data", corpus, "--out", "b")
     assert ran.code == 0, ran.err
     assert "oracle 100.0 %" in ran.out
-    assert ran.out.splitlines()[-1].startswith("next: medproof run --model nano --data b/items.jsonl")
+    assert ran.out.splitlines()[-1] == "next: medproof bench run --model nano --data b --out runs/bench"
     assert json.loads(Path("b/card.json").read_text(encoding="utf-8"))["name"] == "corpus"
     answered = cli("run", "--model", "fake", "--data", "b/items.jsonl", "--condition", "clean", "--out", "r")
     assert answered.code == 0, answered.err

@@ -90,6 +90,7 @@ def test_it_is_the_same_alone_and_together(text, context):
 def test_all_kinds_are_looked_at():
     elsewhere = {"clean", "blank", "noimage", "shuffled", "noise", "random_sign", "random_l2"}
     elsewhere |= {"bias_field", "gibbs", "spikes"}  # with MONAI only
+    elsewhere |= {"steps"}  # of chains: test_protocols
     attacks = {kind.name for kind in kinds().values() if kind.perturb and kind.name != "pushback"}
     assert {text.split("(")[0] for text in TEXTS} == set(kinds()) - elsewhere - attacks
     assert len(names()) == len(kinds())

@@ -131,6 +131,7 @@ def test_names_show_how_each_is_written():
         "region_only",
         "mirrored",
         "rotated",
+        "steps",
         "noise",
         "random_sign",
         "random_l2",

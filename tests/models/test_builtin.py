@@ -43,5 +43,5 @@ def test_an_installation_without_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(UserError, match="give nano, nano-robust, a folder"):
+    with pytest.raises(UserError, match="give nano, nano-robust, nano-noise, a folder"):
         models.load("nano-rebust", device="cpu")

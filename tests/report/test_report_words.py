@@ -91,7 +91,8 @@ def test_alarms() -> None:
         ("pgd(l2,0.5,20,restarts=3)", "PGD L2 0.5, 20 steps, restarts 3", "PGD L2 0.5"),
         ("random_sign(8/255)", "Random noise ±8/255", "Random 8/255"),
         ("noise(0.25)", "Gaussian noise σ 0.25", "Noise 0.25"),
-        ("hint(wrong,authority)", "Hint wrong authority", "hint(wrong,authority)"),
+        ("hint(wrong,authority)", "Hint wrong authority", "Hint wrong authority"),
+        ("hint(wrong,self_doubt,image=box_true)", *["Hint wrong self doubt, image box true"] * 2),
         ("<no condition>", "<no condition>", "<no condition>"),
     ],
 )

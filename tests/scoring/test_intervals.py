@@ -105,3 +105,15 @@ def test_paired_difference_does_not_depend_on_order() -> None:
 def test_other_items_in_the_other_arm_are_refused(a: dict[str, float], b: dict[str, float]) -> None:
     with pytest.raises(UserError, match=r"different items|nothing to compare"):
         paired_difference(a, b, {"x": 1, "y": 2})
+
+
+def test_kept_draws_give_the_sums_of_fresh_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeping the draws between calls changes time alone; both ways equal the sums over `indices`."""
+    clusters = [number % 7 for number in range(40)]
+    values = np.random.default_rng(0).normal(size=(40, 3))
+    kept = [Resamples(clusters, b=50, seed=3).sums(values) for _ in range(2)]
+    monkeypatch.setattr("medproof.scoring.intervals._KEPT", 0)
+    fresh = Resamples(clusters, b=50, seed=3)
+    assert all(np.array_equal(sums, fresh.sums(values)) for sums in kept)
+    np.testing.assert_allclose(kept[0], [values[chosen].sum(axis=0) for chosen in fresh.indices()])
+    assert not np.array_equal(kept[0], Resamples(clusters, b=50, seed=4).sums(values))

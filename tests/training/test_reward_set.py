@@ -139,7 +139,8 @@ def test_user_functions_get_arguments_and_columns(here: Path) -> None:
         (
             "xyz",
             {},
-            "unknown reward 'xyz': there are accuracy, format, length, looks, points, or give path.py:function",
+            "unknown reward 'xyz': there are accuracy, format, length, looks, points, steps, supported, or give "
+            "path.py:function",
         ),
         ("absent.py:f", {}, "there is no file absent.py"),
         ("mine.py:absent", {}, "mine.py has no 'absent'"),

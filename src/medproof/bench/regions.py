@@ -13,6 +13,7 @@ from scipy.spatial.distance import pdist
 
 from medproof.images.grid import Grid
 from medproof.records import Box
+from medproof.scoring.boxes import iou as overlap
 
 Mask = npt.NDArray[np.bool_]
 Levels = npt.NDArray[np.uint8]
@@ -89,10 +90,7 @@ def contrast(grey: Levels, mask: Mask, margin: int) -> float | None:
 
 def iou(a: Box, b: Box) -> float:
     """Intersection over union of two boxes."""
-    ax0, ay0, ax1, ay1 = a.xyxy
-    bx0, by0, bx1, by1 = b.xyxy
-    shared = max(0.0, min(ax1, bx1) - max(ax0, bx0)) * max(0.0, min(ay1, by1) - max(ay0, by0))
-    return shared / ((ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - shared)
+    return overlap(a.xyxy, b.xyxy)
 
 
 def _corners(mask: Mask) -> npt.NDArray[np.float64]:

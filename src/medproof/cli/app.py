@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from medproof import __version__
-from medproof.cli import audit, bench, certify, compare, demo, doctor, report, run, serve, train
+from medproof.cli import audit, bench, certify, compare, demo, doctor, export, report, run, serve, train
 
 app = typer.Typer(
     name="medproof",
@@ -41,6 +41,7 @@ app.command("run")(run.run)
 app.command("certify")(certify.certify)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
 app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.add_typer(bench.app, name="bench")

@@ -1,4 +1,4 @@
-"""`medproof bench build --data D --out DIR`: the stepwise benchmark from annotated images."""
+"""`medproof bench build` and `bench run`: the stepwise benchmark from annotated images, and a model through it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from medproof.cli.bench_run import bench_run
 from medproof.cli.console import complain, new_table, next_command, note, percent, say, show
 from medproof.cli.options import DryRun, Seed
+from medproof.cli.sheet import import_command, sheet_command
 
 if TYPE_CHECKING:
     from medproof.bench import Built
 
 app = typer.Typer(
-    help="Build the stepwise benchmark: chains of questions along four stages, each with its evidence.",
+    help="The stepwise benchmark: chains of questions along four stages, each with its evidence.",
     no_args_is_help=True,
 )
 
 
 @app.callback()
 def _group() -> None:
-    """Build the stepwise benchmark: chains of questions along four stages, each with its evidence."""
+    """The stepwise benchmark: chains of questions along four stages, each with its evidence."""
 
 
 @app.command("build")
@@ -51,8 +53,12 @@ def build_command(
     if built.misses:
         raise typer.Exit(complain(_missed(built), 1))
     say(f"benchmark: {out / 'items.jsonl'}, card: {out / 'card.md'}")
-    conditions = ("--condition", "clean", "--condition", "blank", "--condition", "shuffled")
-    next_command("run", "--model", "nano", "--data", out / "items.jsonl", *conditions, "--out", "runs/bench")
+    next_command("bench", "run", "--model", "nano", "--data", out, "--out", "runs/bench")
+
+
+app.command("run")(bench_run)
+app.command("sheet")(sheet_command)
+app.command("import")(import_command)
 
 
 def _missed(built: Built) -> str:

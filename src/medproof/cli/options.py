@@ -33,5 +33,10 @@ Data = Annotated[
 ]
 ModelName = Annotated[
     str,
-    typer.Option("--model", metavar="M", help="nano, nano-robust, a local folder, a hub id or openai:URL#NAME."),
+    typer.Option(
+        "--model",
+        metavar="M",
+        help="nano, nano-robust, nano-noise, a local folder, a hub id, openai:URL#NAME, or a baseline: majority, "
+        "option_count.",
+    ),
 ]

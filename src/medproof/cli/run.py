@@ -96,7 +96,7 @@ def run(
     from medproof.models import load as load_model
     from medproof.runs.store import read_run
 
-    scored_model = load_model(model, device=device, dtype=dtype)
+    scored_model = load_model(model, device=device, dtype=dtype, train=everything.items)
     with display() as shown:
         summary = execute(plan, scored_model, shown, allow_identified=allow_identified)
         if sanity:

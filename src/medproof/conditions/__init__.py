@@ -7,6 +7,7 @@ Importing this package imports no torch.
 from collections.abc import Sequence
 
 from medproof.conditions.context import Context
+from medproof.conditions.kind import Order
 from medproof.conditions.registry import arguments, check_model, kind_of, names, resolve
 from medproof.records import Condition, Item, View
 
@@ -16,6 +17,7 @@ __all__ = [
     "check_model",
     "names",
     "needs_attack",
+    "order_of",
     "perturb",
     "prepare",
     "resolve",
@@ -34,6 +36,11 @@ def prepare(condition: Condition, items: Sequence[Item], context: Context) -> li
 def needs_attack(condition: Condition) -> bool:
     """Whether prepared views still have to go through `perturb`."""
     return kind_of(condition).perturb is not None
+
+
+def order_of(condition: Condition) -> Order:
+    """How the items of a chain wait for each other under the condition."""
+    return kind_of(condition).order(arguments(condition))
 
 
 def perturb(condition: Condition, views: Sequence[View], context: Context) -> list[View]:

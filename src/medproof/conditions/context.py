@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from medproof.records import Condition, Item, Mode, View
+from medproof.records import Condition, Item, Mode, Response, View
 from medproof.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Context:
     mode: Mode
     model: "Model"
     load: Callable[[Item], Pixels]
+    replies: dict[str, dict[str, Response]] = field(default_factory=dict, repr=False)
+    """by condition key and item id: what the model has replied so far, where the condition builds on it"""
     _plans: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 

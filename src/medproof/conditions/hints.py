@@ -15,7 +15,7 @@ from medproof.conditions.cues import cued
 from medproof.conditions.filler import filler
 from medproof.conditions.kind import Arguments, Kind
 from medproof.conditions.parameters import choice
-from medproof.conditions.suggestion import suggested
+from medproof.conditions.suggestion import Seeded, suggested
 from medproof.images.overlay import blank_like
 from medproof.models.prompts import INSTRUCTIONS, messages
 from medproof.records import LETTERS, Condition, Expected, Item, Message, View
@@ -92,7 +92,7 @@ _SOURCE = choice("source", tuple(SPEAKERS), "authority")
 _IMAGE = choice("image", IMAGES, "own", positional=False)
 
 
-def hint_text(item: Item, which: str, source: str, context: Context) -> tuple[str, int] | None:
+def hint_text(item: Item, which: str, source: str, context: Seeded) -> tuple[str, int] | None:
     """One sentence, and the index of the option that it, or the suggestion it is the control of, names.
 
     The option's text, or its letter and text. None where the item has no wrong option to suggest.

@@ -6,7 +6,7 @@ top: the registry is read by commands that never need a model.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from medproof.conditions.context import Context
 from medproof.records import Condition, Expected, Item, View
@@ -16,6 +16,11 @@ Arguments: TypeAlias = Mapping[str, str]
 
 Prepare: TypeAlias = Callable[[Sequence[Item], Condition, Arguments, Context], list[View | None]]
 Perturb: TypeAlias = Callable[[Sequence[View], Condition, Arguments, Context], list[View]]
+
+
+Order: TypeAlias = Literal["any", "in_turn", "together"]
+"""any: no item waits for another. in_turn: an item is prepared when the model has answered the steps it builds on.
+together: one reply answers all steps of a chain."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,10 @@ def _no_twin(_: Arguments) -> str | None:
     return None
 
 
+def _any_order(_: Arguments) -> Order:
+    return "any"
+
+
 def _no_options(_: Arguments) -> bool:
     return False
 
@@ -49,6 +58,7 @@ class Kind:
     perturb: for attacks, and what needs a reply of the model first; takes prepared views to finished ones.
     needs_gradients: whether `perturb` needs a white-box model. needs_options: whether it reads option scores.
     expected: what a good model does with its answer, for given arguments where it depends on them.
+    order: how the items of a chain wait for each other.
     twin: key of the control condition for given arguments.
     """
 
@@ -61,6 +71,7 @@ class Kind:
     perturb: Perturb | None = None
     needs_gradients: bool = False
     needs_options: Callable[[Arguments], bool] = _no_options
+    order: Callable[[Arguments], Order] = _any_order
 
     @property
     def usage(self) -> str:

@@ -1,6 +1,7 @@
 """What the numbers in `View.info` (and so in `Response.info`) mean: the one place that says it. No torch."""
 
 from medproof.scoring.asked import ASKED
+from medproof.scoring.steps import STEPS
 
 NUMBERS: dict[str, str] = {
     "eps_255": "budget of a linf ball, in grey levels",
@@ -28,6 +29,7 @@ NUMBERS: dict[str, str] = {
 
 PERTURBED: dict[str, str] = {
     **ASKED,
+    **STEPS,
     "cue_x0": "left edge of the region a cue marks, in pixels of the image shown; likewise y0, x1, y1",
     "cue_y0": "upper edge",
     "cue_x1": "right edge, exclusive",

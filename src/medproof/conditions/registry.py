@@ -22,6 +22,7 @@ MODULES = (
     "removal",
     "geometry",
     "options",
+    "protocols",
     "noise",
     "corruptions",
     "adversarial",

@@ -3,13 +3,21 @@
 The control of a suggestion (`neutral`, `elsewhere`, `irrelevant`) names no option, and notes the one it might have.
 """
 
-from medproof.conditions.context import Context
+from typing import Protocol
+
 from medproof.records import Item
 from medproof.scoring.refusal import is_refusal_option
 from medproof.seeds import rng
 
 
-def suggested(item: Item, which: str, context: Context) -> int | None:
+class Seeded(Protocol):
+    """All that is read of a `Context` here."""
+
+    @property
+    def seed(self) -> int: ...
+
+
+def suggested(item: Item, which: str, context: Seeded) -> int | None:
     """Index of the right option for `correct`, else of a wrong one, drawn from the seed, that is no refusal.
 
     None where every wrong option is a refusal.

@@ -6,6 +6,9 @@
             for each batch             by tokens, equal sizes together
                 perturb, generate, read the options, append
 
+Where the steps of a chain hang together (`conditions.protocols`), a chunk holds whole chains: its items are taken turn
+by turn, each when those it builds on are stored, or one reply answers all steps of a chain and is stored as a whole.
+
 Results do not depend on order, chunk, batch or number of workers, as long as the model's do not depend on the batch.
 """
 
@@ -18,7 +21,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from medproof.conditions import arguments
+from medproof.conditions.kind import Order
 from medproof.evaluation.batches import Budget, Task, reason, run
+from medproof.evaluation.chained import Chained, Followers, share_calls, spread, whole_cases
 from medproof.evaluation.each import run_each
 from medproof.evaluation.images import ImageLoader
 from medproof.evaluation.interrupt import Interrupts
@@ -182,14 +187,19 @@ class _Pass:
         self.present = loop.store.present_keys()
         self.left: list[Item] = []
         self.budget = loop.budgets[loop.how.needs_attack(condition)]
+        self.chained = loop.how.chained
+        self.order: Order = "any" if self.chained is None else self.chained.order(condition)
+        self.decoding = loop.decoding if self.chained is None else self.chained.decoding(condition, loop.decoding)
+        self.followers: Followers = {}
         self.responder = Responder(
             model=loop.model,
             condition=condition,
             how=loop.how,
             mode=loop.mode,
-            decoding=loop.decoding,
+            decoding=self.decoding,
             seed=loop.seed,
-            forced_choice=loop.forced_choice,
+            # A reply to several questions has no one answer slot.
+            forced_choice=loop.forced_choice and self.order != "together",
             worker=loop.store.worker,
         )
         self.start = time.perf_counter()
@@ -197,12 +207,31 @@ class _Pass:
 
     def run(self, pool: ThreadPoolExecutor) -> list[Item]:
         """Answer what is this worker's to answer; returns the items left to other workers."""
-        step = self.loop.chunk
-        chunks = [self.items[start : start + step] for start in range(0, len(self.items), step)]
         self._report()
-        for prepared in prepare_ahead(self.condition, chunks, self.loop.how, pool):
+        for prepared in self._prepared(pool):
             self._chunk(prepared)
         return self.left
+
+    def _prepared(self, pool: ThreadPoolExecutor) -> Iterator[list[Prepared]]:
+        step, how, chained = self.loop.chunk, self.loop.how, self.chained
+        if chained is None or self.order == "any":
+            chunks = [self.items[start : start + step] for start in range(0, len(self.items), step)]
+            yield from prepare_ahead(self.condition, chunks, how, pool)
+        elif self.order == "together":
+            yield from prepare_ahead(self.condition, whole_cases(self.items, step), how, pool)
+        else:
+            chained.hear(self.condition, self.loop.store.responses())  # of earlier calls and other workers
+            for chunk in whole_cases(self.items, step):
+                for turn in chained.turns(chunk):
+                    yield from prepare_ahead(self.condition, [self._not_waiting(turn, chained)], how, pool)
+
+    def _not_waiting(self, turn: Sequence[Item], chained: Chained) -> list[Item]:
+        """Without the items that build on one which is left to another worker: these are left too."""
+        left = {item.id for item in self.left}
+        waiting = [item for item in turn if any(earlier.id in left for earlier in chained.earlier(item))]
+        for item in waiting:
+            self._leave(item)
+        return [item for item in turn if item not in waiting]
 
     def _chunk(self, chunk: Sequence[Prepared]) -> None:
         candidates: dict[str, Prepared] = {}
@@ -213,13 +242,15 @@ class _Pass:
                 self.counts.not_applicable += 1
                 self._skip()
         mine = self._claim(candidates)
+        if self.order == "together":
+            mine, self.followers = share_calls(mine)
         tasks = [self._task(key, prepared) for key, prepared in mine.items()]
         bad = [task for task in tasks if isinstance(task, Response)]
         if bad:
-            self._append(bad)
+            self._append(spread(bad, self.followers))
         good = [task for task in tasks if isinstance(task, Task)]
         for responses in self._responses(good):
-            self._append(responses)
+            self._append(spread(responses, self.followers))
 
     def _responses(self, tasks: Sequence[Task]) -> Iterator[list[Response]]:
         """In batches; of a model that is asked from outside, each as it arrives."""
@@ -238,7 +269,7 @@ class _Pass:
             "[]" if view is None else view.messages_json,
             self.condition.key,
             loop.seed,
-            loop.decoding,
+            self.decoding,
             loop.model.weights_hash,
             loop.model.processor_hash,
         )
@@ -252,10 +283,13 @@ class _Pass:
                 self.counts.skipped += 1
                 self._skip()
             elif key not in won:
-                self.counts.elsewhere += 1
-                self.left.append(prepared.item)
-                self._skip()
+                self._leave(prepared.item)
         return {key: prepared for key, prepared in candidates.items() if key in won}
+
+    def _leave(self, item: Item) -> None:
+        self.counts.elsewhere += 1
+        self.left.append(item)
+        self._skip()
 
     def _task(self, key: str, prepared: Prepared) -> Task | Response:
         """What to answer, or the `error` response of an item that cannot be."""
@@ -281,6 +315,8 @@ class _Pass:
             errors = sum(response.error is not None for response in responses)
             self.counts.errors += errors
             self.counts.done += len(responses) - errors
+        if self.chained is not None and self.order == "in_turn":
+            self.chained.hear(self.condition, responses)
         self.done += len(responses)
         self._report()
 

@@ -12,6 +12,7 @@ from medproof.records import Condition, Item, Mode, View, pixels_sha256
 
 if TYPE_CHECKING:
     from medproof.datasets import Dataset
+    from medproof.evaluation.chained import Chained
 
 _BLOCK = 8
 """Items a thread prepares at a time."""
@@ -29,6 +30,8 @@ class Conditioner:
     needs_attack: Callable[[Condition], bool]
     perturb: Callable[[Condition, Sequence[View], Any], Sequence[View]]
     context: Any
+    chained: "Chained | None" = None
+    """how steps of a chain wait for each other; None: no condition makes them"""
 
 
 def conditioner(
@@ -42,11 +45,12 @@ def conditioner(
 ) -> Conditioner:
     """The functions of `medproof.conditions` over `dataset`. Raises UserError where `model` cannot run a condition."""
     from medproof.conditions import Context, check_model, needs_attack, perturb, prepare
+    from medproof.evaluation.chained import Chained
 
     for condition in conditions:
         check_model(condition, model)
     context = Context(dataset=dataset, seed=seed, mode=mode, model=model, load=load)
-    return Conditioner(prepare, needs_attack, perturb, context)
+    return Conditioner(prepare, needs_attack, perturb, context, Chained(context))
 
 
 @dataclass(frozen=True, eq=False)

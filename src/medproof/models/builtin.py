@@ -7,8 +7,15 @@ from pathlib import Path
 
 from medproof.errors import UserError
 
-CHECKPOINTS = {"nano": "nano_checkpoint", "nano-robust": "nano_robust_checkpoint"}
-"""nano: trained by recipes/nano_sft.yaml; nano-robust: by recipes/safemed_r1/ from there."""
+CHECKPOINTS = {
+    "nano": "nano_checkpoint",
+    "nano-robust": "nano_robust_checkpoint",
+    "nano-noise": "nano_noise_checkpoint",
+}
+"""nano: trained by recipes/nano_sft.yaml; from there nano-robust by recipes/safemed_r1/nano_at_grpo_direct.yaml, to
+withstand attacks, and nano-noise by recipes/smoothing/nano_noise_sft.yaml, to be certified."""
+BASELINES = ("majority", "option_count")
+"""Models without pixels or weights: `models.baselines`."""
 
 
 def root() -> Path:

@@ -27,6 +27,8 @@ def load_qwen_vl(spec: str, *, device: str = "auto", dtype: str = "auto", attent
     chat, grid, image_processor = load_processor(spec)
     # A rationale of nano is some 35 tokens long; a full-size model gets room to reason.
     budget = 96 if net.config.text_config.hidden_size <= 256 else 512
+    # One trained to write more says so in its generation_config.json.
+    budget = max(budget, getattr(net.generation_config, "max_new_tokens", None) or 0)
     return QwenVL(net.to(target), chat, grid, image_processor, name=spec, max_new_tokens=budget)
 
 
@@ -126,7 +128,7 @@ def _config(spec: str, source: str) -> Any:
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(
-            f"model {spec!r} could not be loaded ({first}): give nano, nano-robust, a local folder or a hub id"
+            f"model {spec!r} could not be loaded ({first}): give {', '.join(CHECKPOINTS)}, a local folder or a hub id"
         ) from error
     if config.model_type not in FAMILIES:
         raise UserError(f"model {spec!r} is of type {config.model_type!r}: supported are {', '.join(FAMILIES)}")

@@ -12,20 +12,26 @@ INSTRUCTIONS: dict[Mode, str] = {
     "think": "First reason between <think> and </think>, then reply: <answer>letter</answer>",
     "think_after": "First reply: <answer>letter</answer>, then reason between <think> and </think>",
 }
+STEPS, EARLIER = "steps", "earlier"
+"""Keys of the facts that hold a rationale, and earlier steps with their answers, worked out for training; see
+`training.steps`."""
 ANSWER_OPEN = "<answer>"
 ANSWER_CLOSE = "</answer>"
 _LAST_OPEN = re.compile(r"^(.*<answer>\s*)", re.DOTALL)
 
 
-def question_text(item: Item, mode: Mode) -> str:
-    """Question, lettered options one per line, instruction. Never the image path: paths often name the class."""
+def question_text(item: Item, mode: Mode, remark: str = "", before: str = "") -> str:
+    """What stands before, question, lettered options one per line, a remark, instruction; empty parts are left out.
+
+    Never the image path: it may name the class.
+    """
     options = [f"{LETTERS[i]}) {option}" for i, option in enumerate(item.options)]
-    return "\n".join([item.question, *options, INSTRUCTIONS[mode]])
+    return "\n".join(part for part in (before, item.question, *options, remark, INSTRUCTIONS[mode]) if part)
 
 
-def messages(item: Item, mode: Mode, image: bool = True) -> tuple[Message, ...]:
+def messages(item: Item, mode: Mode, image: bool = True, remark: str = "", before: str = "") -> tuple[Message, ...]:
     """The chat that asks `item`; without `image` no image token is sent at all."""
-    return (Message(role="user", text=question_text(item, mode), image=image),)
+    return (Message(role="user", text=question_text(item, mode, remark, before), image=image),)
 
 
 def answer_prefix(text: str) -> str:
@@ -49,9 +55,12 @@ def target_text(item: Item, mode: Mode) -> str:
 def rationale(item: Item) -> str:
     """Short reasoning from the annotations: modality, region, finding and where, conclusion.
 
-    States nothing that the item's facts do not hold; an item without facts gives its answer as conclusion only.
+    States nothing that the item's facts do not hold; an item without facts gives its answer as conclusion only. The
+    fact `steps`, where there is one, is the rationale.
     """
     facts = item.facts
+    if stated := facts.get(STEPS):
+        return stated
     steps: list[str] = []
     if modality := facts.get("modality"):
         steps.append(f"This is {modality}.")

@@ -11,11 +11,14 @@ from medproof.report.certificates import certified_json
 from medproof.report.completions import MAX_GROUPS, Budget, read_browser
 from medproof.report.energy import evidence_energy
 from medproof.report.gallery import Load, Pixels
+from medproof.report.grounding_view import box_pictures
 from medproof.report.page import render
 from medproof.report.run_view import SIDE_BY_SIDE, attack_keys, condition_keys, views
 from medproof.report.training import families, is_training, read_training
 from medproof.runs.atomic import disk_errors, write_bytes
 from medproof.runs.store import RunStore, read_run
+from medproof.scoring.failures import profile
+from medproof.scoring.models import models
 from medproof.scoring.scored import score
 from medproof.scoring.stages import stages
 from medproof.scoring.summary import SCHEMA, combine, summarise_scored
@@ -44,15 +47,27 @@ def build(runs: Sequence[Path], out: Path, audit: Mapping[str, Any] | None = Non
     for source, summary in zip(sources, summaries, strict=True):
         if robust := summary["robust"]:
             robust["evidence"] = evidence_energy(source.scored, source.load, list(robust["attacks"]))
+    for summary in summaries:
+        summary["profile"] = profile(summary)
     book = collect(sources[:SIDE_BY_SIDE], condition_keys(run_views), attack_keys(run_views))
     report: dict[str, Any] = combine(summaries) if summaries else {"schema": SCHEMA}
     if scored:
         report["stages"] = stages(scored)
+        report["models"] = models(scored) if len(scored) <= SIDE_BY_SIDE and not report["stages"] else None
     if trainings:
         report["training"] = [training.to_json() for training in trainings]
     if audit is not None:
         report = {**report, "audit": dict(audit)}
-    page = render(summaries, book, audit, report.get("transfer"), families(trainings, browsers), report.get("stages"))
+    page = render(
+        summaries,
+        book,
+        audit,
+        report.get("transfer"),
+        families(trainings, browsers),
+        report.get("stages"),
+        report.get("models"),
+        box_pictures(sources[:SIDE_BY_SIDE], run_views),
+    )
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     html_path, json_path = out / "report.html", out / "report.json"

@@ -6,7 +6,7 @@ from typing import Any
 
 from medproof.records import Item, Outcome, Response
 from medproof.report.gallery import NO_IMAGE, Gallery, Load, difference
-from medproof.report.select import MAX_CASES, most_telling, ranked, story
+from medproof.report.select import MAX_CASES, most_telling, ranked, story, whole_chains
 from medproof.report.wording import in_short, in_words, name_of
 from medproof.scoring.scored import Scored
 
@@ -70,7 +70,7 @@ def collect(
             stories[item_id] = most_telling(told)
     answered = [item for item_id, item in items.items() if item_id in stories]
     chosen: list[Item] = []
-    for item in ranked(answered, stories)[:max_cases]:
+    for item in whole_chains(ranked(answered, stories))[:max_cases]:
         if not _take(item, sources, ["clean", *attacks], gallery, CASE_SHARE):
             break
         chosen.append(item)
@@ -128,6 +128,8 @@ def _case(
         "source": item.source,
         "license": item.license or item.license_class,
         "story": kind,
+        "case": item.case,
+        "stage": item.stage,
         "boxes": [{"label": box.label, "xyxy": list(box.xyxy)} for box in boxes],
         "size": _stored_size(item),
         "runs": [

@@ -10,16 +10,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from medproof.report import attack_plots, attacks, certificates, facts, plots, tables
+from medproof.report.bench import bench_sections
 from medproof.report.cases import CaseBook
 from medproof.report.certificates import certified_views
+from medproof.report.grounding_view import BoxPicture
+from medproof.report.rationale import CHANGES, rationale_view
+from medproof.report.rationale import COLUMNS as RATIONALE_COLUMNS
 from medproof.report.run_view import SIDE_BY_SIDE, RunView, attack_keys, condition_keys, model_name, views
 from medproof.report.sanity import sanity
 from medproof.report.stages import RA_COLUMNS, REASONING_COLUMNS, TEST_COLUMNS, stages_view
 from medproof.report.training import COLUMNS, Family
 from medproof.report.transfer import matrices
-from medproof.report.wording import MISSING, in_words, interval, moment, percent, points
+from medproof.report.wording import MISSING, NAMES, in_words, interval, moment, name_of, percent, points
 
 PAGE = "report.html.j2"
+MAX_COLUMNS = 16
+"""Of a table with a column per condition; of more conditions it shows only those without a section of their own."""
 GROUPS = (("modality", "Modality"), ("question_type", "Question type"), ("source", "Source"))
 
 
@@ -30,10 +36,14 @@ def render(
     transfer: Mapping[str, Any] | None = None,
     training: Sequence[Family] = (),
     stages: Mapping[str, Any] | None = None,
+    models: Mapping[str, Any] | None = None,
+    boxes: Sequence[BoxPicture] = (),
 ) -> str:
-    """HTML of the whole page. Depends on nothing but its arguments. transfer, stages: of the modules of `scoring`."""
+    """HTML of the whole page. Depends on nothing but its arguments. transfer, stages, models: of those of `scoring`."""
     runs = views(summaries)
     keys = condition_keys(runs)
+    columns = keys if len(keys) <= MAX_COLUMNS else _plain(runs, keys)
+    heat = [(name, tables.heat(runs, columns, group), group) for group, name in GROUPS]
     return (
         _environment()
         .get_template(PAGE)
@@ -49,6 +59,7 @@ def render(
             flips=tables.flips(runs, keys),
             flip_columns=tables.FLIP_COLUMNS,
             **attack_section(runs),
+            **bench_sections(runs, models, boxes),
             certified=certified_views(runs),
             certified_columns=certificates.COLUMNS,
             certified_group_columns=certificates.GROUP_COLUMNS,
@@ -57,12 +68,15 @@ def render(
             stages_ra=RA_COLUMNS,
             stages_reasoning=REASONING_COLUMNS,
             stages_tests=TEST_COLUMNS,
+            rationale=rationale_view(runs),
+            rationale_columns=tuple(RATIONALE_COLUMNS.values()),
+            rationale_changes=tuple(CHANGES.values()),
             training=training,
             training_columns=COLUMNS,
             reliance_table=[(run, _reliance_cells(run)) for run in runs],
             reliance_columns=list(RELIANCE.values()),
             reliance=[(run, _reliance_bars(index, run), _reliance_facts(run)) for index, run in enumerate(runs)],
-            heat=[(name, found) for group, name in GROUPS if _varied(found := tables.heat(runs, keys, group), group)],
+            heat=[(name, found) for name, found, group in heat if _varied(found, group)],
             readings=tables.readings(runs, keys),
             audit=None if audit is None else facts.audit_view(audit),
             provenance=[
@@ -74,6 +88,7 @@ def render(
             case_json=script_json(book.data),
             picture_json=script_json(book.pictures),
             css=_asset("report.css"),
+            chain_js=_asset("chain.js"),
             js=_asset("report.js"),
             training_js=_asset("training.js"),
         )
@@ -204,6 +219,12 @@ def _reliance_facts(run: RunView) -> list[tuple[str, str, str, str]]:
 def _reliance_cells(run: RunView) -> list[tables.Cell]:
     found = {name: tables.Cell(value, ci) for name, value, ci, _ in _reliance_facts(run)}
     return [found.get(name, tables.Cell(MISSING)) for name, _ in RELIANCE.values()]
+
+
+def _plain(runs: Sequence[RunView], keys: Sequence[str]) -> list[str]:
+    """Images as they are, controls and attacks: the probes of a benchmark have sections of their own."""
+    attacks = attack_keys(runs)
+    return [key for key in keys if key in attacks or name_of(key) in NAMES]
 
 
 def _varied(found: Sequence[tables.HeatTable], group: str) -> bool:

@@ -52,6 +52,14 @@ def ranked(items: Sequence[Item], stories: Mapping[str, str]) -> list[Item]:
     raise AssertionError("cycle() of a non-empty tuple does not end")
 
 
+def whole_chains(items: Sequence[Item]) -> list[Item]:
+    """The steps of one case side by side, where the first of them stands, from stage to stage; others as they are."""
+    steps: defaultdict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        steps[item.case if item.stage else f"\0{item.id}"].append(item)
+    return [item for case in steps.values() for item in sorted(case, key=lambda item: (item.stage or "", item.id))]
+
+
 def _in_turns(shelf: dict[str, deque[Item]]) -> deque[Item]:
     queues = [shelf[modality] for modality in sorted(shelf)]
     line: deque[Item] = deque()

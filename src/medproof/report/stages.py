@@ -13,7 +13,7 @@ from medproof.scoring.scored import CLEAN
 
 PROMPTS = {"direct": "direct", "think": "think", "think_after": "think after"}
 RA_COLUMNS = ("RA", "RA*", "Kept")
-REASONING_COLUMNS = ("Tokens", "Readable", "Agrees", "Contradicts", "Answers so")
+REASONING_COLUMNS = ("Tokens", "Readable", "Covers", "Claims right", "Right, wrong reason", "Answers so")
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _reasoning(row: StageRow, block: Mapping[str, Any]) -> list[ReasoningRow]:
 def _rationale(found: Mapping[str, Any]) -> tuple[Cell, ...]:
     tokens = found["tokens"]
     length = Cell(MISSING if tokens["value"] is None else f"{tokens['value']:.1f}", _span(tokens["ci95"]))
-    return (length, *(_share(found[name]) for name in ("parsed", "agreement", "contradicted", "answers_so")))
+    return (length, *(_share(found[name]) for name in ("parsed", "coverage", "accuracy", "wrong_reason", "answers_so")))
 
 
 def _span(bounds: Sequence[float] | None) -> str:

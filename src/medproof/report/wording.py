@@ -66,12 +66,13 @@ def in_words(key: str) -> str:
     if (attack := AttackKey.read(key)) is not None:
         return _attack_words(base, attack, condition.kwargs)
     sizes = [a for a in condition.args if "/" in a or "." in a]
-    rest = [a for a in condition.args if a not in sizes]
+    rest = [a.replace("_", " ") for a in condition.args if a not in sizes]
+    options = [f"{name}{NBSP}{value.replace('_', ' ')}" for name, value in sorted(condition.kwargs.items())]
     if condition.name == "noise":
         sizes = [f"σ{NBSP}{size}" for size in sizes]
     if condition.name == "random_sign":
         sizes = [f"±{size}" for size in sizes]
-    return NBSP.join([base, *sizes, *rest])
+    return ", ".join([NBSP.join([base, *sizes, *rest]), *options])
 
 
 def _attack_words(base: str, attack: AttackKey, options: Mapping[str, str]) -> str:
@@ -90,6 +91,8 @@ def in_short(key: str) -> str:
         condition = Condition.parse(key)
     except (UserError, ValueError):
         return key
+    if condition.name not in NAMES and not condition.name.startswith("random"):
+        return in_words(key)
     name = SHORT.get(
         condition.name, "Random" if condition.name.startswith("random") else NAMES.get(condition.name, key)
     )

@@ -7,6 +7,7 @@ one patient are never taken for independent ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from math import sqrt
 from statistics import NormalDist
 
@@ -20,6 +21,8 @@ Interval = tuple[float, float]
 B = 2000
 CONFIDENCE = 0.95
 _CHUNK = 4_000_000
+_KEPT = 24_000_000
+"""Largest b x G of which the draws are kept from call to call, at two bytes each."""
 
 
 def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
@@ -68,7 +71,10 @@ class Resamples:
         values = np.asarray(columns, dtype=np.float64)
         totals = np.zeros((self.n_clusters, values.shape[1]))
         np.add.at(totals, self.labels, values)
-        return np.concatenate([_times_drawn(drawn, self.n_clusters) @ totals for drawn in self._draws()])
+        g = self.n_clusters
+        kept = _kept_times(g, self.b, self.seed) if self.b * g <= _KEPT and g <= np.iinfo(np.uint16).max else None
+        times = (_times_drawn(drawn, g) for drawn in self._draws()) if kept is None else kept
+        return np.concatenate([rows.astype(np.float64) @ totals for rows in times])
 
     def indices(self) -> Iterator[npt.NDArray[np.intp]]:
         """Per resample the indices of its items."""
@@ -79,18 +85,28 @@ class Resamples:
                 yield np.concatenate([members[cluster] for cluster in row])
 
     def _draws(self) -> Iterator[npt.NDArray[np.int32]]:
-        """Numbers of the clusters drawn, (rows, G) at a time so that memory stays bounded, B rows in all."""
-        rng = np.random.Generator(np.random.PCG64(self.seed))
-        rows = max(1, min(self.b, _CHUNK // self.n_clusters))
-        for start in range(0, self.b, rows):
-            yield rng.integers(self.n_clusters, size=(min(rows, self.b - start), self.n_clusters), dtype=np.int32)
+        return _draw(self.n_clusters, self.b, self.seed)
 
 
-def _times_drawn(drawn: npt.NDArray[np.int32], g: int) -> Floats:
+def _draw(g: int, b: int, seed: int) -> Iterator[npt.NDArray[np.int32]]:
+    """Numbers of the clusters drawn, (rows, G) at a time so that memory stays bounded, B rows in all."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    rows = max(1, min(b, _CHUNK // g))
+    for start in range(0, b, rows):
+        yield rng.integers(g, size=(min(rows, b - start), g), dtype=np.int32)
+
+
+def _times_drawn(drawn: npt.NDArray[np.int32], g: int) -> npt.NDArray[np.intp]:
     """(rows, G) numbers drawn -> (rows, G) times each number was drawn."""
     rows = len(drawn)
     flat = (drawn + np.arange(rows, dtype=np.int64)[:, None] * g).ravel()
-    return np.bincount(flat, minlength=rows * g).reshape(rows, g).astype(np.float64)
+    return np.bincount(flat, minlength=rows * g).reshape(rows, g)
+
+
+@lru_cache(maxsize=4)
+def _kept_times(g: int, b: int, seed: int) -> tuple[npt.NDArray[np.uint16], ...]:
+    """All of `_times_drawn` of one number of clusters: a report asks for the same draws under every condition."""
+    return tuple(_times_drawn(drawn, g).astype(np.uint16) for drawn in _draw(g, b, seed))
 
 
 def percentile_interval(replicates: Floats, confidence: float = CONFIDENCE) -> Interval | None:

@@ -9,6 +9,7 @@ from medproof.records import Item, Outcome, Response, Status
 from medproof.scoring.asked import asked
 from medproof.scoring.parse import parse
 from medproof.scoring.refusal import is_refusal_option
+from medproof.scoring.steps import own_part
 
 
 def outcome(item: Item, response: Response) -> Outcome:
@@ -17,7 +18,8 @@ def outcome(item: Item, response: Response) -> Outcome:
     - `error` where the response carries one, and where its option log-probabilities are broken (wrong number, NaN,
       +inf, or all -inf): such a forward pass cannot be trusted, its decoded text neither.
     - A truncated reply is parsed like any other; what does not parse is `unparsed`.
-    - Options and answer are those of the item as asked under the condition (`scoring.asked`).
+    - Options and answer are those of the item as asked under the condition (`scoring.asked`); of a reply to a whole
+      chain, the item's own part is read (`scoring.steps`).
     - Choosing a refusal option is `abstain`, unless it is the answer: then `correct`, and so is a refusal in words.
     - `forced_choice` is a second, separate reading: the option of largest log-probability, of equals the first.
 
@@ -33,7 +35,7 @@ def outcome(item: Item, response: Response) -> Outcome:
         if _broken(response.option_logprobs, len(item.options)):
             return _outcome(item, response, "error", rule="bad_logprobs")
         forced = item.options[response.option_logprobs.index(max(response.option_logprobs))]
-    parsed = parse(response.text, item.options, response.mode)
+    parsed = parse(own_part(response.text, response.info), item.options, response.mode)
     chosen = None if parsed.choice is None else item.options[parsed.choice]
     if parsed.status == "abstain" and chosen is None and is_refusal_option(item.answer):
         chosen = item.answer

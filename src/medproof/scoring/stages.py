@@ -15,7 +15,7 @@ from medproof.scoring.attack_key import AttackKey, attacks
 from medproof.scoring.intervals import Floats
 from medproof.scoring.numbers import Json, bootstrapped, share
 from medproof.scoring.paired import holm, mcnemar
-from medproof.scoring.rationale import Vocabulary, reasoning
+from medproof.scoring.rationale import reasoning
 from medproof.scoring.scored import CLEAN, Scored, counted, is_correct, named
 from medproof.scoring.tables import chance
 from medproof.scoring.validation import validation
@@ -121,7 +121,6 @@ def _row(number: int, run: Scored, arms: Mapping[str, Mapping[str, bool]], colum
     known = attacks(run.conditions, meta.get("arguments"))
     told = {column.name: arms.get(column.name) for column in columns}
     reasoned = [CLEAN, *(c.name for c in columns if c.threat is None and c.name in arms)]
-    words = Vocabulary.of(run.items.values()) if meta["mode"] != "direct" else None
     return {
         "run": number,
         "stage": stage(meta),
@@ -134,7 +133,7 @@ def _row(number: int, run: Scored, arms: Mapping[str, Mapping[str, bool]], colum
             for name, found in told.items()
         },
         "by": {"modality": _by_modality(run, told)},
-        "reasoning": None if words is None else {key: reasoning(run, key, words, seed) for key in reasoned},
+        "reasoning": reasoning(run, reasoned, seed) if meta["mode"] != "direct" else None,
     }
 
 

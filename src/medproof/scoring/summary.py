@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from medproof.errors import UserError
+from medproof.scoring.bench_blocks import bench_blocks
 from medproof.scoring.numbers import Json
+from medproof.scoring.protocols import chain_block
+from medproof.scoring.rationale import rationales
 from medproof.scoring.reliance import reliance
 from medproof.scoring.robustness import robustness
 from medproof.scoring.scored import RunLike, Scored, score
@@ -43,8 +46,10 @@ def summarise_scored(scored: Scored) -> Json:
         "conditions": conditions,
         "reliance": reliance(scored.outcomes, scored.items, meta.get("text_prior"), seed),
         "robust": robustness(scored),
+        **bench_blocks(scored, conditions, seed),
+        "rationale": rationales(scored, seed),
         "certified": None,
-        "chain": None,
+        "chain": chain_block(scored, seed),
         "provenance": {**meta, "counts": counts},
     }
     plain: Json = plain_json(summary)

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from medproof.conditions.hints import hint_text
 from medproof.images.grid import Grid
-from medproof.records import Item, Mode
-from medproof.seeds import rng
+from medproof.models.prompts import EARLIER, messages
+from medproof.records import Item, Message, Mode
+from medproof.seeds import derive_seed, rng
 from medproof.training.augment import augment
 from medproof.training.sections import BaseRecipe
 
@@ -24,12 +26,20 @@ class Example:
     """One item to learn from, in one mode, with its augmented image on the grid.
 
     shown: what the model is given instead of `image`, float32 (3, H, W); None: the image itself.
+    remark: a sentence before the instruction; before: earlier steps, before the question. Empty for none.
     """
 
     item: Item
     mode: Mode
     image: Pixels
     shown: torch.Tensor | None = None
+    remark: str = ""
+    before: str = ""
+
+    @property
+    def asked(self) -> tuple[Message, ...]:
+        """The chat that asks it."""
+        return messages(self.item, self.mode, remark=self.remark, before=self.before)
 
 
 class ExampleStream:
@@ -69,7 +79,8 @@ class ExampleStream:
         weights = np.array(list(modes.values()), dtype=float)
         mode = list(modes)[int(draw.choice(len(modes), p=weights / weights.sum()))]
         image = augment(self._load(item), item, self._grid, self._recipe.data.augment, draw)
-        return Example(item, mode, image)
+        remark, before = _remark(item, self._recipe, index), _before(item, self._recipe, index)
+        return Example(item, mode, image, remark=remark, before=before)
 
     def _permutation(self, epoch: int) -> npt.NDArray[np.int64]:
         """Indices of the epoch's items in seeded order, each as often as its weight says; a fraction is a chance."""
@@ -79,6 +90,34 @@ class ExampleStream:
         weight = np.array([weights.get(item.question_type, 1.0) for item in items])
         copies = np.floor(weight + draw.random(len(items))).astype(np.int64)
         return draw.permutation(np.repeat(np.arange(len(items)), copies))
+
+
+@dataclass(frozen=True)
+class _Seeded:
+    seed: int
+
+
+def _remark(item: Item, recipe: BaseRecipe, index: int) -> str:
+    """What somebody says of draw `index`, drawn by itself: without hints every other draw stays as it is."""
+    hints = recipe.data.hints
+    if not hints.share:
+        return ""
+    draw = rng(recipe.seed, item.id, f"hint:{index}")
+    if draw.random() >= hints.share:
+        return ""
+    source = hints.sources[int(draw.integers(len(hints.sources)))]
+    which = "neutral" if draw.random() < hints.neutral else "suggested"
+    if which == "suggested":
+        which = "correct" if draw.random() < 1 / len(item.options) else "wrong"
+    found = hint_text(item, which, source, _Seeded(derive_seed(recipe.seed, item.id, f"hint text:{index}")))
+    return "" if found is None else found[0]
+
+
+def _before(item: Item, recipe: BaseRecipe, index: int) -> str:
+    """The earlier steps, if draw `index` is asked behind them; drawn by itself, too."""
+    told = item.facts.get(EARLIER, "")
+    share = recipe.data.earlier
+    return told if told and rng(recipe.seed, item.id, f"earlier:{index}").random() < share else ""
 
 
 def shuffle_options(item: Item, seed: int) -> Item:

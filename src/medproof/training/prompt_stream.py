@@ -10,15 +10,23 @@ import numpy.typing as npt
 from medproof.images.grid import Grid
 from medproof.models.chat import Chat
 from medproof.models.prompts import messages
-from medproof.records import Item, Mode
+from medproof.records import Item, Message, Mode
 from medproof.seeds import derive_seed
 from medproof.training.examples import ExampleStream
 from medproof.training.groups import Prompt
 
 
-def make_prompt(chat: Chat, grid: Grid, item: Item, mode: Mode, image: npt.NDArray[np.uint8], seed: int) -> Prompt:
-    """image: uint8 (H, W, 3) on the grid."""
-    asked = messages(item, mode)
+def make_prompt(
+    chat: Chat,
+    grid: Grid,
+    item: Item,
+    mode: Mode,
+    image: npt.NDArray[np.uint8],
+    seed: int,
+    asked: tuple[Message, ...] | None = None,
+) -> Prompt:
+    """image: uint8 (H, W, 3) on the grid. asked: the chat, by default the item's own."""
+    asked = messages(item, mode) if asked is None else asked
     return Prompt(item, mode, asked, image, chat.prompt_ids(asked, grid.tokens(*image.shape[:2])), seed)
 
 
@@ -38,4 +46,4 @@ class PromptStream:
     def _prompt(self, index: int) -> Prompt:
         example = self._stream.example(index)
         seed = derive_seed(self._seed, example.item.id, f"rollout:{index}")
-        return make_prompt(self._chat, self._grid, example.item, example.mode, example.image, seed)
+        return make_prompt(self._chat, self._grid, example.item, example.mode, example.image, seed, example.asked)

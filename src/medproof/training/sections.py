@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from medproof.conditions.hints import SPEAKERS
 from medproof.records import Item, LicenseClass, Mode, QuestionType
 
 
@@ -60,9 +61,33 @@ class Phase(Section):
         return self
 
 
+class HintSection(Section):
+    """A share of the examples has a sentence before the instruction as under the condition `hint`; the target stays.
+
+    neutral: the share of these that names no option. The others name one drawn evenly from all options, wrong or right,
+    so that nothing can be learnt from what is suggested but to look for oneself.
+    """
+
+    share: float = Field(default=0.0, ge=0, le=1)
+    neutral: float = Field(default=0.25, ge=0, le=1)
+    sources: tuple[str, ...] = tuple(SPEAKERS)
+
+    @model_validator(mode="after")
+    def _someone_speaks(self) -> HintSection:
+        if not self.sources or not set(self.sources) <= set(SPEAKERS):
+            raise ValueError(f"sources of hints are one or more of {', '.join(SPEAKERS)}")
+        return self
+
+
 class DataSection(Section):
     """What it is trained on. `fresh_options` redraws wording, distractors and their order every epoch; of the
-    `curriculum` the last phase that has begun counts."""
+    `curriculum` the last phase that has begun counts.
+
+    rationale: what the modes with reasoning learn to write: `facts` (`models.prompts.rationale`), or `chain`, the steps
+    that the item builds on with their evidence (`training.steps`).
+    earlier: the share of examples that are asked behind the right answers of the steps they build on, as under the
+    condition `steps(teacher_forced)`.
+    """
 
     train: str = "sample"
     images: str | None = None
@@ -70,6 +95,9 @@ class DataSection(Section):
     modalities: tuple[str, ...] | None = None
     question_types: tuple[QuestionType, ...] | None = None
     modes: dict[Mode, float] = {"direct": 1.0}
+    rationale: Literal["facts", "chain"] = "facts"
+    earlier: float = Field(default=0.0, ge=0, le=1)
+    hints: HintSection = HintSection()
     curriculum: tuple[Phase, ...] = ()
     fresh_options: bool = True
     augment: Augment = Augment()
@@ -78,6 +106,12 @@ class DataSection(Section):
     def _modes_weigh_something(self) -> DataSection:
         if any(w < 0 for w in self.modes.values()) or sum(self.modes.values()) <= 0:
             raise ValueError("modes needs at least one positive weight, as in {direct: 1.0}")
+        return self
+
+    @model_validator(mode="after")
+    def _boxes_stay_true(self) -> DataSection:
+        if self.rationale == "chain" and (self.augment.crop or self.augment.flip):
+            raise ValueError("rationale: chain states boxes and sides: set augment.crop: 0 and augment.flip: false")
         return self
 
     @property

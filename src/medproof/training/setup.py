@@ -30,8 +30,10 @@ from medproof.seeds import derive_seed
 from medproof.training.examples import ExampleStream, shuffle_options
 from medproof.training.recipe import AnyRecipe
 from medproof.training.sections import DataSection, Lora
+from medproof.training.steps import with_earlier, with_steps
 
 TOKENIZER_EPOCHS = 4
+SPARE_TOKENS = 16
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ def set_up(recipe: AnyRecipe, device: torch.device, source: TrainingData | None 
     source.check()
     net, chat, grid, processor = _model(recipe, source)
     init_weights = weights_hash(net)
+    if recipe.data.rationale == "chain":
+        net.generation_config.max_new_tokens = _room(chat, source)
     use_grouped_vision_attention(net)
     use_linear_patch_embedding(net)
     if recipe.model.gradient_checkpointing:
@@ -82,13 +86,14 @@ class TrainingData:
         self._section = section
         self._seed = seed
         self._held_out: frozenset[str] = frozenset()
-        self.dataset = self._load(derive_seed(seed, "", "options:0"))
+        self._loaded = self._load(derive_seed(seed, "", "options:0"))
+        self.dataset = self._kept(self._loaded)
         self._decoded = lru_cache(maxsize=4096)(self._decode)
 
     def hold_out(self, clusters: Collection[str]) -> None:
         """Leave the items of these clusters (`Item.cluster`) out of every epoch."""
         self._held_out = frozenset(clusters)
-        self.dataset = replace(self.dataset, items=self._kept(self.dataset))
+        self.dataset = self._kept(self.dataset)
 
     def check(self) -> None:
         """Raises UserError when no item is left or an item's image file is missing."""
@@ -102,19 +107,29 @@ class TrainingData:
     def epoch_items(self, epoch: int) -> Sequence[Item]:
         """Items of one epoch: with `fresh_options`, wording and distractors are redrawn and their order reshuffled."""
         if not self._section.fresh_options:
-            return self.dataset.items
+            return self.stated(self.dataset.items)
         seed = derive_seed(self._seed, "", f"options:{epoch}")
-        redrawn = self.dataset if epoch == 0 else self._load(seed)
-        return [shuffle_options(item, seed) for item in redrawn.items]
+        redrawn = self._loaded if epoch == 0 else self._load(seed)
+        return [shuffle_options(item, seed) for item in self.stated(self._kept(redrawn).items, redrawn)]
+
+    def stated(self, items: Sequence[Item], drawn: Dataset | None = None) -> Sequence[Item]:
+        """The items with what the recipe says of their chains; drawn: the data of their epoch, by default the first.
+
+        Chains are made of all training items, those that are filtered out or held out too.
+        """
+        everything = (drawn or self._loaded).items
+        if self._section.rationale == "chain":
+            items = with_steps(items, everything)
+        return with_earlier(items, everything) if self._section.earlier else items
 
     def _load(self, seed: int) -> Dataset:
         s = self._section
         images = None if s.images is None else Path(s.images)
-        loaded = load(s.train, images_root=images, split="train", seed=seed, license_classes=s.license_classes)
-        return replace(loaded, items=self._kept(loaded))
+        return load(s.train, images_root=images, split="train", seed=seed, license_classes=s.license_classes)
 
-    def _kept(self, dataset: Dataset) -> tuple[Item, ...]:
-        return tuple(i for i in dataset.items if self._section.keeps(i) and i.cluster not in self._held_out)
+    def _kept(self, dataset: Dataset) -> Dataset:
+        kept = (i for i in dataset.items if self._section.keeps(i) and i.cluster not in self._held_out)
+        return replace(dataset, items=tuple(kept))
 
     def pixels(self, item: Item) -> npt.NDArray[np.uint8]:
         """Decoded (H, W, 3) uint8 at stored size."""
@@ -133,6 +148,12 @@ def _model(recipe: AnyRecipe, source: TrainingData) -> tuple[Any, Chat, Grid, di
     chat, grid, image_processor = load_processor(recipe.model.init)
     net = load_net(recipe.model.init, torch.device("cpu"), getattr(torch, recipe.model.dtype))
     return net, chat, grid, image_processor.to_dict()
+
+
+def _room(chat: Chat, source: TrainingData) -> int:
+    """Tokens of the longest stepwise reply, and some more: the model's folder says how long its replies may be."""
+    texts = [target_text(item, "think") for item in source.stated(source.dataset.items)]
+    return max(len(chat.text_ids(text)) for text in texts) + SPARE_TOKENS
 
 
 def _training_text(recipe: AnyRecipe, source: TrainingData) -> list[str]:

@@ -191,7 +191,7 @@ def _attacked(
             e.mode,
             e.image,
             derive_seed(recipe.seed, e.item.id, f"attack:{step * recipe.optim.batch_size + place}"),
-            e.remark,
+            e.asked,
         )
         for e, place in zip(examples, places, strict=True)
     ]

@@ -12,7 +12,7 @@ from medproof.images.preprocess import patchify, to_float
 from medproof.models.batch import Batch, Row, pad_rows
 from medproof.models.chat import Chat
 from medproof.models.prompts import answer_prefix, messages, target_text
-from medproof.records import Item, Mode
+from medproof.records import Item, Message, Mode
 from medproof.training.examples import Example
 
 IGNORE = -100
@@ -42,8 +42,18 @@ class TargetBatch:
         return TargetBatch(self.batch.to(device), *moved)
 
 
-def make_target(chat: Chat, item: Item, mode: Mode, image_tokens: int, answer_weight: float) -> Target:
-    """Tokens of the prompt carry no loss; the answer letter weighs `answer_weight`, every other reply token 1."""
+def make_target(
+    chat: Chat,
+    item: Item,
+    mode: Mode,
+    image_tokens: int,
+    answer_weight: float,
+    asked: Sequence[Message] | None = None,
+) -> Target:
+    """Tokens of the prompt carry no loss; the answer letter weighs `answer_weight`, every other reply token 1.
+
+    asked: the chat, by default the item's own.
+    """
     text = target_text(item, mode)
     slot = chat.answer_slot(item.letters, answer_prefix(text))
     reply = chat.text_ids(text) + chat.end_ids()
@@ -51,12 +61,14 @@ def make_target(chat: Chat, item: Item, mode: Mode, image_tokens: int, answer_we
     if reply[:place] != slot.context or reply[place] != slot.letters[item.answer_index]:
         raise ValueError(f"item {item.id}: the answer letter is not where the tokenizer of {chat.name} would write it")
     weights = tuple(answer_weight if i == place else 1.0 for i in range(len(reply)))
-    return Target(chat.prompt_ids(messages(item, mode), image_tokens), reply, weights)
+    return Target(chat.prompt_ids(messages(item, mode) if asked is None else asked, image_tokens), reply, weights)
 
 
 def collate(chat: Chat, grid: Grid, examples: Sequence[Example], answer_weight: float, pad_id: int) -> TargetBatch:
     """Rows in the order of `examples`; every row has its own image."""
-    targets = [make_target(chat, e.item, e.mode, grid.tokens(*e.image.shape[:2]), answer_weight) for e in examples]
+    targets = [
+        make_target(chat, e.item, e.mode, grid.tokens(*e.image.shape[:2]), answer_weight, e.asked) for e in examples
+    ]
     rows = [Row(t.prompt + t.reply, i) for i, t in enumerate(targets)]
     batch = pad_rows(rows, chat.image_token_id, pad_id, left=False)
     labels = torch.full_like(batch.input_ids, IGNORE)

@@ -163,7 +163,7 @@ def hold_out(source: TrainingData, watch: WatchSection, seed: int) -> tuple[Item
     watched = choose(source.dataset.items, watch, seed) if watch.every else ()
     if watch.held_out:
         source.hold_out({item.cluster for item in watched})
-    return watched
+    return tuple(source.stated(watched))
 
 
 def watch_prompts(items: Sequence[Item], mode: Mode, parts: Setup) -> list[Prompt]:

@@ -150,6 +150,7 @@
   let boxesOn = true;
   let opened = null;
 
+  const cleanOf = (entry) => (entry.runs.find((run) => run.clean) || {}).clean;
   function boxOverlay(entry) {
     const svg = svgEl("svg", { viewBox: "0 0 " + entry.size[0] + " " + entry.size[1], preserveAspectRatio: "none", class: "boxes", role: "img", "aria-label": "Evidence: " + entry.boxes.map((b) => b.label).join(", ") });
     for (const { xyxy: [x0, y0, x1, y1] } of entry.boxes)
@@ -166,6 +167,8 @@
     }
     const box = el("div", { class: "frame" }, el("img", { src: dataUri(found), width: found.width, height: found.height, alt: name + " of case " + entry.id }));
     if (entry.size && entry.boxes.length) box.append(boxOverlay(entry));
+    const mask = entry.runs.some((run) => run.clean === cell) ? chain.mask(entry) : null;
+    if (mask) { mask.hidden = !boxesOn; box.append(mask); }
     return el("figure", {}, box, caption);
   }
   const load = (entry) => new Promise((resolve, reject) => {
@@ -203,6 +206,7 @@
     drawDifference(canvas, note, shape[0], shape[1], gain, delta).catch(() => note.append(" The picture could not be drawn."));
     return el("figure", { class: "diff" }, el("div", { class: "frame" }, canvas), el("figcaption", { text: "Difference × " + gain }, note));
   }
+  const chain = chainBrowser(book, { el, badge, load, pixels, picture });
   const autoGain = (delta) => [...GAINS].reverse().find((gain) => gain * delta.linf <= 127) || 1;
 
   function comparisons(entry) {
@@ -216,7 +220,7 @@
     return found.find((f) => f.kind === "attack" && isFlip(f.run, f.key)) || found.find((f) => f.kind === "attack") || found.find((f) => f.run[f.key].image !== null) || found[0];
   }
   function pictureRow(entry, choice, gain) {
-    const clean = (choice ? choice.run : entry.runs.find((run) => run.clean) || {}).clean;
+    const clean = choice ? choice.run.clean : cleanOf(entry);
     const row = [frame(entry, clean, "Clean image", "as the model saw it")];
     if (choice) {
       const cell = choice.run[choice.key];
@@ -239,11 +243,13 @@
     toggle.addEventListener("change", () => {
       boxesOn = toggle.checked;
       for (const svg of row.querySelectorAll("svg.boxes")) svg.style.display = boxesOn ? "" : "none";
+      for (const canvas of row.querySelectorAll("canvas.mask")) canvas.hidden = !boxesOn;
     });
     const tools = el("div", { class: "tools" });
     if (found.length) tools.append(el("label", { text: "Beside the clean image" }, beside));
     if (found.some((f) => f.run[f.key].delta)) tools.append(el("label", { text: "Difference amplified" }, gain));
-    if (entry.boxes.length && entry.size) tools.append(el("label", { class: "check" }, toggle, "Evidence boxes (" + [...new Set(entry.boxes.map((b) => b.label))].join(", ") + ")"));
+    const named = " (" + [...new Set(entry.boxes.map((b) => b.label))].join(", ") + ")";
+    if (entry.boxes.length && entry.size) tools.append(el("label", { class: "check" }, toggle, (chain.hasMask(entry) ? "Evidence: boxes and mask" : "Evidence boxes") + named));
     draw();
     const parts = [tools, row];
     if (entry.boxes.length && !entry.size) {
@@ -294,19 +300,19 @@
     $("case-next").disabled = place < 0 || place === shown.length - 1;
     const meta = [entry.modality, entry.type, entry.anatomy, entry.source, entry.license].filter(Boolean).join(" · ");
     $("case-body").replaceChildren(el("p", { class: "question", dir: "auto", text: entry.question }), el("p", { class: "case-meta", dir: "auto", text: meta }),
-      ...pictureBlock(entry), optionList(entry), ...replyBlocks(entry));
+      ...chain.strip(entry, go), ...pictureBlock(entry), optionList(entry), ...replyBlocks(entry));
     $("case-body").scrollTop = 0;
     if (!dialog.open) dialog.showModal();
     $("case-title").focus();
     if (place >= 0) focusAt(place, false);
   }
-  function step(by) {
-    const next = shown[shown.indexOf(opened) + by];
-    if (!opened || !shown.includes(opened) || !next) return;
+  function go(next) {
+    if (!opened || !next) return;
     /* At once, and not by the hashchange event: two quick presses are two steps. */
     history.replaceState(null, "", "#case=" + encodeURIComponent(next.id));
     open(next);
   }
+  const step = (by) => { if (shown.includes(opened)) go(shown[shown.indexOf(opened) + by]); };
   function fromHash() {
     let id = null;
     try {
@@ -327,6 +333,8 @@
   });
   dialog.addEventListener("keydown", (event) => {
     if (!plainKey(event) || event.target.matches("select, input")) return;
+    const along = { "]": 1, "[": -1 }[event.key];
+    if (along && opened) go(chain.beside(opened, along));
     const by = { ArrowRight: 1, j: 1, ArrowLeft: -1, k: -1 }[event.key];
     if (!by) return;
     event.preventDefault();

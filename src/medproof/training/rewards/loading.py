@@ -20,6 +20,8 @@ from medproof.training.rewards.length import length
 from medproof.training.rewards.looks import looks
 from medproof.training.rewards.points import points
 from medproof.training.rewards.reward_set import Reward, RewardFunction
+from medproof.training.rewards.steps import steps
+from medproof.training.rewards.supported import supported
 
 BUILTINS: dict[str, RewardFunction] = {
     "accuracy": accuracy,
@@ -27,6 +29,8 @@ BUILTINS: dict[str, RewardFunction] = {
     "length": length,
     "looks": looks,
     "points": points,
+    "steps": steps,
+    "supported": supported,
 }
 
 
