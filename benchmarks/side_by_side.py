@@ -63,7 +63,7 @@ def run_all(script: str, args: argparse.Namespace, variants: list[str]) -> dict[
 def write(args: argparse.Namespace, results: Mapping[str, Any], speedup: Mapping[str, float]) -> None:
     """One JSON file with results, setting, versions and hardware."""
     report = {
-        "setting": {k: v for k, v in vars(args).items() if k not in ("out", "variant", "only")},
+        "setting": {k: v for k, v in vars(args).items() if k not in ("out", "run", "variant", "only")},
         "results": results,
         "speedup": {name: round(value, 2) for name, value in speedup.items()},
         "versions": versions(),

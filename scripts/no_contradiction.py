@@ -199,7 +199,7 @@ def main() -> int:
         "votes": sum(row["votes"] for row in rows),
         "radius": {"smallest": min(radii), "mean": sum(radii) / len(radii), "largest": max(radii)},
         "not_same": [row for row in rows if row["outcome"] != "same"],
-        "setting": {k: str(v) for k, v in vars(args).items() if k != "out"},
+        "setting": {k: str(v) for k, v in vars(args).items() if k not in ("out", "run")},
         "certificates": {name: getattr(pairs[0][1], name) for name in ("sigma", "alpha", "plan", "bound")},
         "versions": versions(),
         "hardware": hardware(str(model.device)),

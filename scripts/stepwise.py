@@ -9,8 +9,9 @@ OUT/stepwise.md and OUT/stepwise.json: prefix accuracy and harmful flips, every 
 intervals of a bootstrap over seeds and clusters of items. Interrupted, the same line goes on; what is finished is not
 run again. `key=value` goes to every training.
 
-Arms: plain (the letter only), stepwise (steps in reply and prompt, remarks), and what each does alone: steps, hints. A
-model that learnt two modes is asked in both, and is a row in each, unless `--mode` names one.
+Arms: plain (the letter only), stepwise (steps in reply and prompt, remarks), context (steps in the prompt, remarks, the
+letter only), and what each does alone: steps, hints. A model that learnt two modes is asked in both, and is a row in
+each, unless `--mode` names one.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ RECIPES = Path(__file__).resolve().parents[1] / "recipes" / "med_r2"
 ARMS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "plain": ("nano_plain_sft", ()),
     "stepwise": ("nano_stepwise_sft", ()),
+    "context": ("nano_stepwise_sft", ("data.modes={direct: 1.0}",)),
     "steps": ("nano_stepwise_sft", ("data.hints.share=0",)),
     "hints": ("nano_stepwise_sft", ("data.modes={direct: 1.0}", "data.earlier=0")),
 }
