@@ -227,8 +227,8 @@ def _loss(run: Run, batch: TargetBatch, twins: int) -> torch.Tensor:
 
 
 def _micro_batches(examples: Sequence[Example], count: int) -> list[list[Example]]:
-    """Split so that equal reply lengths and image sizes meet; the gradient of the whole batch stays the same."""
-    ordered = sorted(examples, key=lambda e: (e.mode, e.image.shape, e.item.id))
+    """Split so that like lengths and equal image sizes meet; the gradient of the whole batch stays the same."""
+    ordered = sorted(examples, key=lambda e: (e.mode, len(e.before), e.image.shape, e.item.id))
     size = math.ceil(len(ordered) / count)
     return [ordered[i : i + size] for i in range(0, len(ordered), size)]
 
