@@ -204,10 +204,13 @@ def _plot(slug: str, label: str, blocks: Sequence[Json], names: Sequence[str]) -
     for k, block in enumerate(blocks):
         inside.append(_band(block["curve"], largest, f"run{k % 4}"))
     levels = {"blank image": blocks[0]["blank"], "text prior": blocks[0]["text_prior"]}
-    for k, (name, level) in enumerate((name, _blind(level)) for name, level in levels.items()):
-        if level is not None:
-            inside.append(svg.line("0%", _y(level), "100%", _y(level), f"level level{k}"))
-            inside.append(svg.text(f"{name} {percent(level, 0)}", "97%", _y(level) - 5, "t-level", anchor="end"))
+    blind = [
+        (name, share, f"level level{k}") for k, name in enumerate(levels) if (share := _blind(levels[name])) is not None
+    ]
+    for place, (name, level, style) in enumerate(sorted(blind, key=lambda line: -line[1])):
+        inside.append(svg.line("0%", _y(level), "100%", _y(level), style))
+        above_or_below = _y(level) + (14 if place else -5)  # the two may be one line
+        inside.append(svg.text(f"{name} {percent(level, 0)}", "97%", above_or_below, "t-level", anchor="end"))
     for k, block in enumerate(blocks):
         inside.extend(_steps(block["curve"], "certified_accuracy", largest, f"path run{k % 4}"))
         inside.extend(_steps(block["curve"], "RA_star", largest, f"path blind run{k % 4}"))
