@@ -10,6 +10,7 @@ import pytest
 from chain_runs import PROTOCOLS, Letters, Scoring, make_chains, reply, rows, run_chains
 
 from medproof.evaluation.chained import whole_cases
+from medproof.models.baselines import Majority
 from medproof.models.prompts import question_text
 from medproof.records import Response
 from medproof.runs.store import RunStore
@@ -185,3 +186,13 @@ def test_chunks_tear_no_case_apart(dataset):
         where = {item.id: number for number, chunk in enumerate(chunks) for item in chunk}
         assert all(where[item.id] == where[f"{item.case}/a"] for item in dataset.items)
         assert all(len(chunk) <= max(size, 5) for chunk in chunks)
+
+
+def test_a_baseline_answers_no_whole_chain_at_once(dataset, tmp_path):
+    """Chains of one step are single questions; every step of the others is an error that says what to do."""
+    run_chains(Majority(dataset.items), dataset, tmp_path / "run", [JOINT])
+    length = Counter(item.case for item in dataset.items)
+    refused = {item.id for item in dataset.items if length[item.case] > 1}
+    found = {row["item_id"]: row["error"] for row in rows(tmp_path / "run")}
+    assert {name for name, error in found.items() if error} == refused
+    assert all("answers one question at a time: leave out steps(joint)" in found[name] for name in refused)

@@ -14,6 +14,7 @@ from medproof.errors import UserError
 from medproof.models.baselines import Majority, OptionCount, load_baseline
 from medproof.models.protocol import Model
 from medproof.records import LETTERS, Item, View
+from medproof.scoring.steps import CHAIN_STEP, CHAIN_STEPS
 from medproof.scoring.text_prior import TextPrior
 
 
@@ -88,7 +89,7 @@ def test_letters_follow_the_options_as_shown() -> None:
 
 def test_several_questions_at_once_are_refused() -> None:
     with pytest.raises(UserError, match=r"model majority answers one question at a time: leave out steps\(joint\)"):
-        answers(Majority(TRAIN), TRAIN[0], {"step": 1.0, "steps": 3.0})
+        answers(Majority(TRAIN), TRAIN[0], {CHAIN_STEP: 1.0, CHAIN_STEPS: 3.0})
 
 
 def test_the_hash_tells_tables_apart() -> None:

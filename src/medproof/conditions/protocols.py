@@ -24,6 +24,7 @@ from medproof.images.overlay import blank_like
 from medproof.models.prompts import INSTRUCTIONS, question_text
 from medproof.records import Condition, Decoding, Item, Message, Mode, Outcome, View
 from medproof.scoring.outcomes import outcome
+from medproof.scoring.steps import CHAIN_STEP, CHAIN_STEPS
 
 NO_ANSWER = "(no readable answer)"
 DECLINED = "(declined to answer)"
@@ -64,7 +65,7 @@ def _view(item: Item, condition: Condition, given: Arguments, chains: Chains, co
         members = chains.together[item.id]
         text, info = (
             _joint(members, context.mode),
-            {"chain_step": members.index(item) + 1.0, "chain_steps": float(len(members))},
+            {CHAIN_STEP: members.index(item) + 1.0, CHAIN_STEPS: float(len(members))},
         )
     else:
         text, info = _after_earlier(item, chains.earlier[item.id], condition, given["how"], context)

@@ -9,6 +9,7 @@ from medproof.conditions.kind import Order
 from medproof.conditions.protocols import chains_of, room
 from medproof.evaluation.prepare import Prepared
 from medproof.records import Condition, Decoding, Item, Response
+from medproof.scoring.steps import CHAIN_STEP
 
 
 class Chained:
@@ -81,7 +82,7 @@ def share_calls(mine: Mapping[str, Prepared]) -> tuple[dict[str, Prepared], Foll
 
 
 def _step(prepared: Prepared) -> float:
-    return 0.0 if prepared.view is None else prepared.view.info.get("chain_step", 0.0)
+    return 0.0 if prepared.view is None else prepared.view.info.get(CHAIN_STEP, 0.0)
 
 
 def spread(responses: Iterable[Response], followers: Followers) -> list[Response]:

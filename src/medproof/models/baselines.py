@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from medproof.errors import UserError
 from medproof.models.protocol import Reply
 from medproof.records import LETTERS, Decoding, Item, Mode, View
+from medproof.scoring.steps import CHAIN_STEPS
 from medproof.scoring.text_prior import TextPrior, normal_form
 from medproof.seeds import rng
 
 
-class Baseline:
+class Baseline(ABC):
     """Replies with one letter. `_choose` gives the text of an option of the item as asked."""
 
     grid = None
@@ -43,7 +45,7 @@ class Baseline:
 
     def generate(self, views: Sequence[View], decoding: Decoding, seed: int = 0) -> list[Reply]:
         """One reply per view, in order. Raises UserError where a view asks several questions at once."""
-        if any(view.info.get("steps", 1) > 1 for view in views):
+        if any(view.info.get(CHAIN_STEPS, 1) > 1 for view in views):
             raise UserError(f"model {self.name} answers one question at a time: leave out steps(joint)")
         return [self._reply(view.item, seed) for view in views]
 
@@ -51,8 +53,9 @@ class Baseline:
         letter = LETTERS[item.options.index(self._choose(item, seed))]
         return Reply(f"<answer>{letter}</answer>", 0, 0, truncated=False)
 
+    @abstractmethod
     def _choose(self, item: Item, seed: int) -> str:
-        raise NotImplementedError
+        """One of the item's options."""
 
 
 class Majority(Baseline):

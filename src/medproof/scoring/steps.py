@@ -11,9 +11,10 @@ from collections.abc import Mapping
 
 from medproof.scoring.refusal import is_refusal
 
+CHAIN_STEP, CHAIN_STEPS = "chain_step", "chain_steps"
 STEPS: dict[str, str] = {
-    "chain_step": "in a reply to all steps of a chain at once, the number of this item's question, from 1",
-    "chain_steps": "how many questions that one call asked; its tokens and its price stand with the first of them",
+    CHAIN_STEP: "in a reply to all steps of a chain at once, the number of this item's question, from 1",
+    CHAIN_STEPS: "how many questions that one call asked; its tokens and its price stand with the first of them",
     "earlier": "earlier steps of the chain whose answers were stated before the question",
     "earlier_wrong": "how many of the stated answers, the model's own, are not the right one",
 }
@@ -35,12 +36,12 @@ def own_part(text: str, info: Mapping[str, float]) -> str:
     - A reply that refuses, without number or tag, refuses every step.
     - Else nothing.
     """
-    steps = int(info.get("chain_steps", 1))
+    steps = int(info.get(CHAIN_STEPS, 1))
     if steps == 1:
         return text
     said = _THOUGHT.sub("\n", text)
     marks = [mark for mark in _NUMBER.finditer(said) if 1 <= int(mark[1]) <= steps]
-    step = int(info["chain_step"])
+    step = int(info[CHAIN_STEP])
     if marks:
         ends = [*(mark.start() for mark in marks[1:]), len(said)]
         return "\n".join(said[mark.end() : end].strip() for mark, end in zip(marks, ends) if int(mark[1]) == step)
