@@ -11,13 +11,15 @@ import typer
 from medproof.cli.console import note
 from medproof.cli.options import (
     AllowIdentified,
+    Asked,
+    BatchTokens,
     Device,
     DryRun,
-    DtypeChoice,
+    Dtype,
     Images,
     Limit,
-    ModeChoice,
     ModelName,
+    RunFolder,
     Seed,
     Split,
 )
@@ -40,7 +42,7 @@ def bench_run(
     data: Annotated[
         str, typer.Option("--data", metavar="BENCH", help="Folder that `bench build` made, or an Items JSONL.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder; an existing run is gone on with.")],
+    out: RunFolder,
     protocol: Annotated[
         list[str] | None,
         typer.Option(
@@ -57,17 +59,15 @@ def bench_run(
             help="hints, pushback, wording, cues, removal, swap, geometry, corruptions, adversarial, options.",
         ),
     ] = "all",
-    mode: Annotated[ModeChoice, typer.Option("--mode", help="How the model is asked to answer.")] = "direct",
+    mode: Asked = "direct",
     images: Images = None,
     allow_identified: AllowIdentified = False,
-    batch_tokens: Annotated[
-        int | None, typer.Option("--batch-tokens", min=1, help="Tokens per batch; default: by device and memory.")
-    ] = None,
+    batch_tokens: BatchTokens = None,
     limit: Limit = None,
     seed: Seed = 0,
     split: Split = "test",
     device: Device = "auto",
-    dtype: Annotated[DtypeChoice, typer.Option("--dtype", help="auto: bfloat16 on a GPU, else float32.")] = "auto",
+    dtype: Dtype = "auto",
     dry_run: DryRun = False,
 ) -> None:
     """Run a model through the protocols and perturbations of the benchmark, each with its control.

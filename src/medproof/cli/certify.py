@@ -13,10 +13,11 @@ from medproof.cli.options import (
     AllowIdentified,
     Device,
     DryRun,
-    DtypeChoice,
+    Dtype,
     Images,
     Limit,
     ModeChoice,
+    RunFolder,
     Seed,
     Split,
 )
@@ -33,7 +34,7 @@ def certify(
     sigma: Annotated[
         list[float], typer.Option("--sigma", metavar="S", help="Noise in [0, 1] pixels, as 0.25; repeat for several.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder; an existing run is gone on with.")],
+    out: RunFolder,
     model: Annotated[str | None, typer.Option("--model", metavar="M", help="nano, a local folder or a hub id.")] = None,
     data: Annotated[
         str | None, typer.Option("--data", metavar="D", help="sample, a data folder or file, as for medproof run.")
@@ -73,7 +74,7 @@ def certify(
     seed: Seed = 0,
     split: Split = "test",
     device: Device = "auto",
-    dtype: Annotated[DtypeChoice, typer.Option("--dtype", help="auto: bfloat16 on a GPU, else float32.")] = "auto",
+    dtype: Dtype = "auto",
     dry_run: DryRun = False,
 ) -> None:
     """Certify answers: no change of the image within the printed L2 radius changes what the smoothed model answers.

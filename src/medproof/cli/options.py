@@ -40,3 +40,9 @@ ModelName = Annotated[
         "option_count.",
     ),
 ]
+RunFolder = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder; an existing run is gone on with.")]
+Asked = Annotated[ModeChoice, typer.Option("--mode", help="How the model is asked to answer.")]
+BatchTokens = Annotated[
+    int | None, typer.Option("--batch-tokens", min=1, help="Tokens per batch; default: by device and memory.")
+]
+Dtype = Annotated[DtypeChoice, typer.Option("--dtype", help="auto: bfloat16 on a GPU, else float32.")]

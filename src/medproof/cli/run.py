@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,14 +10,16 @@ import typer
 from medproof.cli.console import next_command, note, say
 from medproof.cli.options import (
     AllowIdentified,
+    Asked,
+    BatchTokens,
     Data,
     Device,
     DryRun,
-    DtypeChoice,
+    Dtype,
     Images,
     Limit,
-    ModeChoice,
     ModelName,
+    RunFolder,
     Seed,
     Split,
 )
@@ -27,24 +28,22 @@ from medproof.cli.options import (
 def run(
     model: ModelName,
     data: Data,
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run folder; an existing run is gone on with.")],
+    out: RunFolder,
     condition: Annotated[
         list[str],
         typer.Option(
             "--condition", metavar="C", help="name or name(arg, key=value), as in pgd(linf,8/255,20); repeat."
         ),
     ],
-    mode: Annotated[ModeChoice, typer.Option("--mode", help="How the model is asked to answer.")] = "direct",
+    mode: Asked = "direct",
     images: Images = None,
     allow_identified: AllowIdentified = False,
-    batch_tokens: Annotated[
-        int | None, typer.Option("--batch-tokens", min=1, help="Tokens per batch; default: by device and memory.")
-    ] = None,
+    batch_tokens: BatchTokens = None,
     limit: Limit = None,
     seed: Seed = 0,
     split: Split = "test",
     device: Device = "auto",
-    dtype: Annotated[DtypeChoice, typer.Option("--dtype", help="auto: bfloat16 on a GPU, else float32.")] = "auto",
+    dtype: Dtype = "auto",
     sanity: Annotated[
         bool, typer.Option("--sanity", help="Also check the attack itself: is it strong enough to be believed?")
     ] = False,

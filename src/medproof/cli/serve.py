@@ -8,7 +8,13 @@ from typing import Annotated, Literal
 import typer
 
 from medproof.cli.console import note, say
-from medproof.cli.options import AllowIdentified, Device, DryRun, DtypeChoice, ModelName
+from medproof.cli.options import (
+    AllowIdentified,
+    Device,
+    DryRun,
+    Dtype,
+    ModelName,
+)
 
 _EXTRA = "medproof serve needs FastAPI, uvicorn and prometheus-client: pip install 'medproof[serve]'"
 
@@ -49,7 +55,7 @@ def serve(
     ] = None,
     allow_identified: AllowIdentified = False,
     device: Device = "auto",
-    dtype: Annotated[DtypeChoice, typer.Option("--dtype", help="auto: bfloat16 on a GPU, else float32.")] = "auto",
+    dtype: Dtype = "auto",
     dry_run: DryRun = False,
 ) -> None:
     """Answer multiple-choice questions about images by the vote of noisy copies, each with its certificate.
