@@ -1,15 +1,13 @@
 """Differences with their intervals as inline SVG: dots on an axis that holds zero."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
 from medproof.report import svg
-from medproof.report.plots import Point, Row
+from medproof.report.plots import Point, Row, lanes, whisker
 from medproof.report.step_plot import nice_ticks
 from medproof.report.wording import interval, points
-
-_HEAD, _LANE, _GAP = 22, 24, 8
 
 
 def dot_plot(slug: str, title: str, rows: Sequence[Row]) -> Markup:
@@ -21,31 +19,14 @@ def dot_plot(slug: str, title: str, rows: Sequence[Row]) -> Markup:
     def at(value: float) -> str:
         return svg.pct((value - low) / span)
 
-    labels: list[Markup] = []
-    inside: list[Markup] = []
-    y = 0.0
-    for row in rows:
-        labels.append(svg.text(row.label, "0%", y + 15, "t-label"))
-        y += _HEAD
-        for point in row.points:
-            inside += _mark(point, at, y + _LANE / 2 - 2)
-            labels.append(svg.text(points(point.value), "100%", y + _LANE / 2 + 3, "t-value", anchor="end"))
-            y += _LANE
-        y += _GAP
+    labels, places, y = lanes(rows)
+    inside = [mark for point, height in places for mark in whisker(point, height, at)]
+    labels += [svg.text(points(point.value), "100%", height + 5, "t-value", anchor="end") for point, height in places]
     grid = [svg.line(at(tick), 18, at(tick), y, "level" if tick == 0 else "grid") for tick in ticks]
     signed = {tick: f"{100 * tick:+.3g}".replace("-", "−") if tick else "0" for tick in ticks}
     axis = [svg.text(words, at(tick), y + 16, "t-axis", anchor="middle") for tick, words in signed.items()]
     desc = ". ".join(f"{row.label}: " + ", ".join(_said(point) for point in row.points) for row in rows)
     return svg.figure(slug, title, desc, y + 24, svg.panel(0.05, 0.72, *grid, *inside, *axis), *labels)
-
-
-def _mark(point: Point, at: Callable[[float], str], y: float) -> list[Markup]:
-    marks = [svg.line("0%", y, "100%", y, "lane")]
-    if point.ci:
-        low, high = map(at, point.ci)
-        marks.append(svg.line(low, y, high, y, f"ci {point.style}"))
-        marks += [svg.line(end, y - 4, end, y + 4, f"ci cap {point.style}") for end in (low, high)]
-    return [*marks, svg.marker(point.marker, at(point.value), y, f"dot {point.style}")]
 
 
 def _said(point: Point) -> str:

@@ -46,18 +46,9 @@ class Row:
 
 def intervals(slug: str, title: str, rows: Sequence[Row]) -> Markup:
     """Dot and 95 % whisker per run under each condition, on 0 to 100 %, with the chance level as a tick."""
-    head, lane, gap = 24, 24, 10
-    parts: list[Markup] = []
-    inside: list[Markup] = []
-    y = 0.0
-    for row in rows:
-        parts.append(svg.text(row.label, "0%", y + 15, "t-label"))
-        y += head
-        for point in row.points:
-            inside.extend(_whisker(point, y + lane / 2 - 2))
-            parts.append(svg.text(percent(point.value), "85%", y + lane / 2 + 3, "t-value"))
-            y += lane
-        y += gap
+    parts, places, y = lanes(rows)
+    inside = [mark for point, at in places for mark in whisker(point, at)]
+    parts += [svg.text(percent(point.value), "85%", at + 5, "t-value") for point, at in places]
     grid = [svg.line(svg.pct(t), 20, svg.pct(t), y, "grid") for t in TICKS]
     axis = [_tick(t, y + 16) for t in TICKS]
     desc = ". ".join(
@@ -75,15 +66,32 @@ def _between(ci: Bounds) -> str:
     return f" (95 % interval {percent(ci[0])} to {percent(ci[1])})" if ci else ""
 
 
-def _whisker(point: Point, y: float) -> list[Markup]:
+def lanes(rows: Sequence[Row]) -> tuple[list[Markup], list[tuple[Point, float]], float]:
+    """A heading per row and a lane per point below it: the headings, the height of each point, and of the end."""
+    head, lane, gap = 24, 24, 10
+    headings: list[Markup] = []
+    places: list[tuple[Point, float]] = []
+    y = 0.0
+    for row in rows:
+        headings.append(svg.text(row.label, "0%", y + 15, "t-label"))
+        y += head
+        for point in row.points:
+            places.append((point, y + lane / 2 - 2))
+            y += lane
+        y += gap
+    return headings, places, y
+
+
+def whisker(point: Point, y: float, at: Callable[[float], str] = svg.pct) -> list[Markup]:
+    """Dot and 95 % interval in a lane, with a tick for chance; at: from a value to its place."""
     marks = [svg.line("0%", y, "100%", y, "lane")]
     if point.chance is not None:
-        marks.append(svg.line(svg.pct(point.chance), y - 8, svg.pct(point.chance), y + 8, "chance"))
+        marks.append(svg.line(at(point.chance), y - 8, at(point.chance), y + 8, "chance"))
     if point.ci:
-        low, high = (svg.pct(bound) for bound in point.ci)
+        low, high = map(at, point.ci)
         marks.append(svg.line(low, y, high, y, f"ci {point.style}"))
         marks.extend(svg.line(end, y - 4, end, y + 4, f"ci cap {point.style}") for end in (low, high))
-    marks.append(svg.marker(point.marker, svg.pct(point.value), y, f"dot {point.style}"))
+    marks.append(svg.marker(point.marker, at(point.value), y, f"dot {point.style}"))
     return marks
 
 
