@@ -14,7 +14,6 @@ pytestmark = pytest.mark.slow
 
 ATTACK = {"eps": "8/255", "steps": 2, "start": "warm", "share": 0.7, "trades": 0.5}
 DATA = {"modalities": ["CT"], "fresh_options": False}
-SFT_SCRIPT = SCRIPT.replace("training.grpo", "training.sft")
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def test_two_plus_resume_plus_two_is_four(busy: GrpoRecipe, script: str, tmp_pat
     assert rows(tmp_path / "whole") == rows(tmp_path / "halves")
 
 
-@pytest.mark.parametrize("script", [SFT_SCRIPT, SHARDED + SFT_SCRIPT], ids=["ddp", "fsdp2"])
+@pytest.mark.parametrize("script", [SCRIPT, SHARDED + SCRIPT], ids=["ddp", "fsdp2"])
 def test_sft_in_two_processes_is_one(recipe: Recipe, tiny_model: Path, script: str, tmp_path: Path) -> None:
     content = recipe.model_dump(mode="json") | {"adversarial": ATTACK, "model": {"init": str(tiny_model)}}
     content["data"] |= DATA

@@ -18,10 +18,8 @@ pytestmark = pytest.mark.slow
 
 SCRIPT = """
 import sys
-from pathlib import Path
-from medproof.training.grpo import train
-from medproof.training.recipe import load_recipe
-train(load_recipe(Path(sys.argv[1])), Path(sys.argv[2]), device="cpu", resume=True, stop_at=int(sys.argv[3]))
+from medproof.cli import main
+main(["train", sys.argv[1], "--out", sys.argv[2], "--stop-at", sys.argv[3], "--device", "cpu"])
 """
 
 # accelerate reads FSDP from its launcher's environment only where the processes have an accelerator each. This makes it

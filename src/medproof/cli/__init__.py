@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -13,4 +14,11 @@ __all__ = ["invoke", "main"]
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and leave: 0 done, 1 failed, 2 bad usage or input, 130 interrupted."""
-    sys.exit(invoke(sys.argv[1:] if argv is None else argv))
+    code = invoke(sys.argv[1:] if argv is None else argv)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Threads of the process group outlive `destroy_process_group` where a cache of torch holds the group, and may
+        # abort the interpreter while it is taken down: all is written, so leave without that.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
