@@ -135,11 +135,12 @@ def write(args: argparse.Namespace, cells: Sequence[Cell], refused: Sequence[str
     assert found is not None
     rows = {row["run"]: row for row in found["rows"]}
     table = [_row(cell.name, rows[number], args.out / "train" / cell.name, attack) for number, cell in enumerate(cells)]
-    head = ["", *SHARES, "steps", "s/step"]
+    head = ["", *SHARES, "steps", "s/step", "of it attack"]
     lines = [_line(head), _line(["---"] * len(head))]
     for row in table:
         seconds = row["seconds_per_step"]
         took = [str(row["steps"]), "–" if seconds is None else f"{seconds:.2f}"]
+        took.append("–" if row["attack_share"] is None else f"{100 * row['attack_share']:.0f} %")
         lines.append(_line([row["cell"], *("–" if row[k] is None else f"{100 * row[k]:.1f}" for k in SHARES), *took]))
     text = "\n".join([f"`{attack}`, n = {rows[0]['cells'][attack]['RA']['n']}; shares in per cent.", "", *lines]) + "\n"
     content = {"attack": attack, "recipe": str(args.recipe), "rows": table, "refused": list(refused)}
@@ -152,7 +153,8 @@ def _row(name: str, row: dict[str, Any], training: Path, attack: str) -> dict[st
     cell = row["cells"][attack]
     metrics = training / "metrics.jsonl"
     lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
-    seconds = [told["step_time"] for told in map(json.loads, lines) if "step_time" in told]
+    told = [json.loads(line) for line in lines]
+    seconds, shares = ([row[key] for row in told if key in row] for key in ("step_time", "time/attack_share"))
     return {
         "cell": name,
         "clean": row["clean"]["accuracy"],
@@ -162,6 +164,7 @@ def _row(name: str, row: dict[str, Any], training: Path, attack: str) -> dict[st
         "kept": cell["kept"]["value"],
         "steps": len(seconds),
         "seconds_per_step": statistics.median(seconds) if seconds else None,
+        "attack_share": statistics.median(shares) if shares else None,
     }
 
 

@@ -49,7 +49,8 @@ def _leave_behind(words: list[str]) -> None:
     recipe = load_recipe(Path(words[1]), words[2 : words.index("--out")])
     (out / "model").mkdir(parents=True)
     (out / "model" / "training.json").write_text(json.dumps({"recipe": recipe.model_dump(mode="json")}))
-    rows = [{"step": step, "step_time": seconds} for step, seconds in ((1, 9.0), (2, 0.5), (3, 0.7))]
+    attack = {"time/attack_share": 0.4} if recipe.adversarial is not None else {}
+    rows = [{"step": step, "step_time": seconds} | attack for step, seconds in ((1, 9.0), (2, 0.5), (3, 0.7))]
     (out / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -108,9 +109,9 @@ def test_the_markdown_is_one_row_per_cell(
     lines = (tmp_path / "ablation.md").read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith(f"`{ATTACK}`, n = 8")
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    assert table[0] == ["", "clean", "blank", "RA", "RA*", "kept", "steps", "s/step"]
+    assert table[0] == ["", "clean", "blank", "RA", "RA*", "kept", "steps", "s/step", "of it attack"]
     assert [row[0] for row in table[2:]] == ["start", "plain", "answer-both-clean0"]
-    assert [row[-2:] for row in table[2:]] == [["0", "–"], ["3", "0.70"], ["3", "0.70"]]
+    assert [row[-3:] for row in table[2:]] == [["0", "–", "–"], ["3", "0.70", "–"], ["3", "0.70", "40 %"]]
     assert ran
 
 

@@ -15,6 +15,9 @@ INSTRUCTIONS: dict[Mode, str] = {
 STEPS, EARLIER = "steps", "earlier"
 """Keys of the facts that hold a rationale, and earlier steps with their answers, worked out for training; see
 `training.steps`."""
+REFUSAL = "abstain"
+"""The answer where the image shows nothing. In small letters: "Abstain" may begin with the token of the option A."""
+NO_EVIDENCE = "The image shows nothing to judge by."
 ANSWER_OPEN = "<answer>"
 ANSWER_CLOSE = "</answer>"
 _LAST_OPEN = re.compile(r"^(.*<answer>\s*)", re.DOTALL)
@@ -43,12 +46,15 @@ def answer_prefix(text: str) -> str:
     return match.group(1) if match else text + ANSWER_OPEN
 
 
-def target_text(item: Item, mode: Mode) -> str:
-    """The reply a model should learn for `item`: the answer letter, with a rationale from its facts where asked."""
-    answer = f"<answer>{item.answer_letter}</answer>"
+def target_text(item: Item, mode: Mode, evidence: bool = True) -> str:
+    """The reply a model should learn for `item`: the answer letter, with a rationale from its facts where asked.
+
+    Without `evidence`, where the image shows nothing, a refusal and why.
+    """
+    answer = f"{ANSWER_OPEN}{item.answer_letter if evidence else REFUSAL}{ANSWER_CLOSE}"
     if mode == "direct":
         return answer
-    thought = f"<think>{rationale(item)}</think>"
+    thought = f"<think>{rationale(item) if evidence else NO_EVIDENCE}</think>"
     return thought + answer if mode == "think" else answer + thought
 
 

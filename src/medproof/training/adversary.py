@@ -86,7 +86,12 @@ class Adversary:
             self._warm.load(folder)
 
     def _side(self, prompt: Prompt, generations: int) -> torch.Tensor:
-        """[G] bool: which completions belong to the perturbed image; the last ones of a divided group."""
+        """[G] bool: which completions belong to the perturbed image; the last ones of a divided group.
+
+        An image without evidence is left alone: there is no right letter to attack.
+        """
+        if not prompt.evidence:
+            return torch.zeros(generations, dtype=torch.bool)
         share = self.section.share
         if self.section.mix == "rollouts":
             return torch.arange(generations) >= generations - round(share * generations)

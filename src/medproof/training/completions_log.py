@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medproof.images.preprocess import to_uint8
+from medproof.models.prompts import REFUSAL
 from medproof.records import pixels_sha256
 from medproof.runs.atomic import disk_errors, write_bytes
 from medproof.runs.images import Images
@@ -67,7 +68,7 @@ class CompletionsLog:
             "mode": group.prompt.mode,
             "prompt": "\n".join(message.text for message in group.prompt.messages),
             "options": list(item.options),
-            "answer": item.answer,
+            "answer": item.answer if group.prompt.evidence else REFUSAL,
             "group": place,
         }
         return [

@@ -16,6 +16,7 @@ from medproof.models.prompts import EARLIER, messages
 from medproof.records import Item, Message, Mode
 from medproof.seeds import derive_seed, rng
 from medproof.training.augment import augment
+from medproof.training.no_evidence import without_evidence
 from medproof.training.sections import BaseRecipe
 
 Pixels = npt.NDArray[np.uint8]
@@ -27,6 +28,7 @@ class Example:
 
     shown: what the model is given instead of `image`, float32 (3, H, W); None: the image itself.
     remark: a sentence before the instruction; before: earlier steps, before the question. Empty for none.
+    evidence: whether the image is the item's; else it shows nothing, and the right reply is a refusal.
     """
 
     item: Item
@@ -35,6 +37,7 @@ class Example:
     shown: torch.Tensor | None = None
     remark: str = ""
     before: str = ""
+    evidence: bool = True
 
     @property
     def asked(self) -> tuple[Message, ...]:
@@ -80,7 +83,15 @@ class ExampleStream:
         mode = list(modes)[int(draw.choice(len(modes), p=weights / weights.sum()))]
         image = augment(self._load(item), item, self._grid, self._recipe.data.augment, draw)
         remark, before = _remark(item, self._recipe, index), _before(item, self._recipe, index)
-        return Example(item, mode, image, remark=remark, before=before)
+        shown = self._without_evidence(item, index, image)
+        evidence = shown is None
+        return Example(item, mode, image if shown is None else shown, remark=remark, before=before, evidence=evidence)
+
+    def _without_evidence(self, item: Item, index: int, image: Pixels) -> Pixels | None:
+        """What draw `index` shows in place of its image; drawn by itself, so that every other draw stays as it is."""
+        share = self._recipe.data.no_evidence
+        draw = rng(self._recipe.seed, item.id, f"no evidence:{index}")
+        return without_evidence(image.shape, draw) if share and draw.random() < share else None
 
     def _permutation(self, epoch: int) -> npt.NDArray[np.int64]:
         """Indices of the epoch's items in seeded order, each as often as its weight says; a fraction is a chance."""

@@ -24,10 +24,11 @@ def make_prompt(
     image: npt.NDArray[np.uint8],
     seed: int,
     asked: tuple[Message, ...] | None = None,
+    evidence: bool = True,
 ) -> Prompt:
     """image: uint8 (H, W, 3) on the grid. asked: the chat, by default the item's own."""
     asked = messages(item, mode) if asked is None else asked
-    return Prompt(item, mode, asked, image, chat.prompt_ids(asked, grid.tokens(*image.shape[:2])), seed)
+    return Prompt(item, mode, asked, image, chat.prompt_ids(asked, grid.tokens(*image.shape[:2])), seed, evidence)
 
 
 class PromptStream:
@@ -46,4 +47,5 @@ class PromptStream:
     def _prompt(self, index: int) -> Prompt:
         example = self._stream.example(index)
         seed = derive_seed(self._seed, example.item.id, f"rollout:{index}")
-        return make_prompt(self._chat, self._grid, example.item, example.mode, example.image, seed, example.asked)
+        e = example
+        return make_prompt(self._chat, self._grid, e.item, e.mode, e.image, seed, e.asked, e.evidence)

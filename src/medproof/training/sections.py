@@ -87,6 +87,8 @@ class DataSection(Section):
     that the item builds on with their evidence (`training.steps`).
     earlier: the share of examples that are asked behind the right answers of the steps they build on, as under the
     condition `steps(teacher_forced)`.
+    no_evidence: the share of examples that show an image without evidence (`training.no_evidence`), where the right
+    reply is a refusal.
     """
 
     train: str = "sample"
@@ -98,6 +100,7 @@ class DataSection(Section):
     rationale: Literal["facts", "chain"] = "facts"
     earlier: float = Field(default=0.0, ge=0, le=1)
     hints: HintSection = HintSection()
+    no_evidence: float = Field(default=0.0, ge=0, lt=1)
     curriculum: tuple[Phase, ...] = ()
     fresh_options: bool = True
     augment: Augment = Augment()

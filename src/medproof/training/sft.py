@@ -192,6 +192,7 @@ def _attacked(
             e.image,
             derive_seed(recipe.seed, e.item.id, f"attack:{step * recipe.optim.batch_size + place}"),
             e.asked,
+            e.evidence,
         )
         for e, place in zip(examples, places, strict=True)
     ]

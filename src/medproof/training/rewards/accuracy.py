@@ -18,15 +18,23 @@ def accuracy(
     options: Sequence[Sequence[str]],
     answer: Sequence[str],
     mode: Sequence[Mode],
+    evidence: Sequence[bool] | None = None,
     **_: Any,
 ) -> list[float]:
-    """1 where the scorer calls the reply `correct`, else 0: it reads it by the same parser, `scoring.parse`."""
+    """1 where the scorer calls the reply `correct`, else 0: it reads it by the same parser, `scoring.parse`.
+
+    Where the image shows nothing, 1 for a refusal.
+    """
+    seen = [True] * len(completions) if evidence is None else evidence
     return [
-        float(_chosen(reply(completion), texts, how) == right)
-        for completion, texts, right, how in zip(completions, options, answer, mode, strict=True)
+        float(_right(reply(completion), texts, right if shows else None, how))
+        for completion, texts, right, how, shows in zip(completions, options, answer, mode, seen, strict=True)
     ]
 
 
-def _chosen(text: str, options: Sequence[str], mode: Mode) -> str | None:
-    choice = parse(text, options, mode).choice
-    return None if choice is None else options[choice]
+def _right(text: str, options: Sequence[str], answer: str | None, mode: Mode) -> bool:
+    """answer: None for a refusal."""
+    parsed = parse(text, options, mode)
+    if answer is None:
+        return parsed.status == "abstain"
+    return parsed.choice is not None and options[parsed.choice] == answer
