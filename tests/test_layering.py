@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
-HEAVY = {"torch", "transformers", "accelerate", "peft", "plotly", "duckdb", "pyarrow", "scipy"}
+HEAVY = {"torch", "transformers", "accelerate", "peft", "duckdb", "pyarrow", "scipy"}
 NO_TORCH = ("records", "errors", "frozen", "seeds", "datasets", "scoring", "runs", "report", "bench", "interchange")
 
 MODULES = sorted(path for path in SRC.rglob("*.py"))

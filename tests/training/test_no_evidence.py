@@ -79,7 +79,7 @@ def test_the_target_is_a_refusal_for_the_parser_and_its_tokens_weigh(model: Qwen
     assert refusal.prompt == letter.prompt
     assert model.chat.decode(refusal.reply) == text
     heavy = [i for i, weight in zip(refusal.reply, refusal.weights, strict=True) if weight == 12.0]
-    assert model.chat.decode(heavy) == "abstain", "else a small model learns to begin the word and not to spell it"
+    assert model.chat.decode(heavy) == "unsure", "else a small model learns to begin the word and not to spell it"
     slot = model.chat.answer_slot(item.letters)
     if mode == "direct":
         assert refusal.weights.index(12.0) == letter.weights.index(12.0) == len(slot.context)
@@ -112,7 +112,7 @@ def reward(name: str, texts: list[str], evidence: bool, mode: Mode = "direct") -
 
 
 def test_where_nothing_is_shown_a_refusal_earns_and_the_right_letter_does_not() -> None:
-    texts = ["<answer>B</answer>", "<answer>abstain</answer>", "<answer>A</answer>", "what?"]
+    texts = ["<answer>B</answer>", "<answer>unsure</answer>", "<answer>A</answer>", "what?"]
     assert reward("accuracy", texts, evidence=True) == [1, 0, 0, 0]
     assert reward("accuracy", texts, evidence=False) == [0, 1, 0, 0]
     assert reward("format", texts, evidence=False) == [1, 1, 1, 0]

@@ -15,8 +15,8 @@ INSTRUCTIONS: dict[Mode, str] = {
 STEPS, EARLIER = "steps", "earlier"
 """Keys of the facts that hold a rationale, and earlier steps with their answers, worked out for training; see
 `training.steps`."""
-REFUSAL = "abstain"
-"""The answer where the image shows nothing. In small letters: "Abstain" may begin with the token of the option A."""
+REFUSAL = "unsure"
+"""The answer where the image shows nothing. In small letters: "Unsure" may begin with the token of an option."""
 NO_EVIDENCE = "The image shows nothing to judge by."
 ANSWER_OPEN = "<answer>"
 ANSWER_CLOSE = "</answer>"
