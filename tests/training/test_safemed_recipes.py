@@ -86,3 +86,17 @@ def test_the_launch_lines_name_files_and_layers_that_exist(path: Path) -> None:
     family = path.stem.partition("_2b")[0]
     module = getattr(getattr(transformers.models, family), f"modeling_{family}")
     assert all(hasattr(module, layer) for layer in layers.split(","))
+
+
+def test_the_recipes_that_may_abstain_differ_in_what_they_say() -> None:
+    first, second, plain = load("nano_abstain_at_sft"), load("nano_abstain_at_grpo"), load("nano_at_grpo_direct")
+    assert isinstance(first, Recipe)
+    assert min(first.data.no_evidence, second.data.no_evidence) > 0
+    changed = plain.model_dump() | {"name": second.name, "model": second.model.model_dump()}
+    changed["data"] = plain.data.model_dump() | {"no_evidence": second.data.no_evidence}
+    assert second.model_dump() == changed
+    header = (FOLDER / "nano_abstain_at_grpo.yaml").read_text(encoding="utf-8").replace(" \\\n#  ", "")
+    for line in re.findall(r"medproof train (.*)", header):
+        path, *words = line.split()
+        load_recipe(ROOT / path, [word for word in words if "=" in word])
+    assert second.model.init == "runs/nano_abstain_sft/model", "where the first line of the header puts it"
