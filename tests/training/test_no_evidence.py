@@ -1,5 +1,6 @@
 """Examples without evidence: what they show, what is learnt from them, and that no attack touches them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from medproof.errors import UserError
 from medproof.models.nano import GRID
 from medproof.models.prompts import target_text
 from medproof.models.qwen_vl import QwenVL
-from medproof.records import MODES, Mode
+from medproof.records import MODES, Box, Evidence, Item, Mode
 from medproof.scoring.parse import parse
 from medproof.training import grpo, sft
 from medproof.training.adversarial_recipe import AdversarialSection
@@ -25,8 +26,7 @@ from medproof.training.inner_attack import InnerAttack
 from medproof.training.no_evidence import without_evidence
 from medproof.training.prompt_stream import make_prompt
 from medproof.training.recipe import Recipe
-from medproof.training.rewards import RewardSet, load_reward
-from medproof.training.rewards.columns import columns
+from medproof.training.rewards import Reward, RewardSet, load_reward
 from medproof.training.targets import collate, make_target
 
 ITEMS = [make_item().model_copy(update={"id": f"i{number}", "case": f"i{number}"}) for number in range(20)]
@@ -41,12 +41,12 @@ def examples(share: float, count: int = 400) -> list[Example]:
 
 def test_the_share_is_kept_and_every_other_draw_stays_as_it_is() -> None:
     plain, mixed = examples(0), examples(0.2)
-    assert all(example.evidence for example in plain)
-    assert 0.12 < np.mean([not example.evidence for example in mixed]) < 0.28
+    assert not any(example.empty for example in plain)
+    assert 0.12 < np.mean([example.empty for example in mixed]) < 0.28
     for before, after in zip(plain, mixed, strict=True):
         assert (before.item, before.mode, before.asked) == (after.item, after.mode, after.asked)
         assert before.image.shape == after.image.shape
-        assert np.array_equal(before.image, after.image) == after.evidence
+        assert np.array_equal(before.image, after.image) != after.empty
 
 
 def test_the_images_are_many_and_hold_nothing_of_the_item() -> None:
@@ -71,11 +71,12 @@ def model(tiny_model: Path) -> QwenVL:
 @pytest.mark.parametrize("mode", MODES)
 def test_the_target_is_a_refusal_for_the_parser_and_its_tokens_weigh(model: QwenVL, mode: Mode) -> None:
     item = ITEMS[0]
-    text = target_text(item, mode, evidence=False)
+    text = target_text(item, mode, empty=True)
     assert parse(text, item.options, mode).status == "abstain"
     assert item.answer not in text
-    refusal = make_target(model.chat, item, mode, 4, 12.0, evidence=False)
-    letter = make_target(model.chat, item, mode, 4, 12.0)
+    image = np.zeros((56, 56, 3), np.uint8)
+    refusal = make_target(model.chat, model.grid, Example(item, mode, image, empty=True), 12.0)
+    letter = make_target(model.chat, model.grid, Example(item, mode, image), 12.0)
     assert refusal.prompt == letter.prompt
     assert model.chat.decode(refusal.reply) == text
     heavy = [i for i, weight in zip(refusal.reply, refusal.weights, strict=True) if weight == 12.0]
@@ -88,40 +89,72 @@ def test_the_target_is_a_refusal_for_the_parser_and_its_tokens_weigh(model: Qwen
 
 def test_a_batch_teaches_each_example_its_own(model: QwenVL) -> None:
     image = np.zeros((56, 56, 3), np.uint8)
-    two = [Example(ITEMS[0], "direct", image, evidence=evidence) for evidence in (True, False)]
+    two = [Example(ITEMS[0], "direct", image, empty=empty) for empty in (False, True)]
     batch = collate(model.chat, model.grid, two, 12.0, 0)
     told = [model.chat.decode([i for i in row.tolist() if i >= 0]) for row in batch.labels]
-    assert told == [target_text(ITEMS[0], "direct"), target_text(ITEMS[0], "direct", evidence=False)]
+    assert told == [target_text(ITEMS[0], "direct"), target_text(ITEMS[0], "direct", empty=True)]
 
 
 def test_a_refusal_that_begins_as_a_letter_is_refused(model: QwenVL, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = Example(ITEMS[0], "direct", np.zeros((56, 56, 3), np.uint8), empty=True)
     for module in ("models.prompts", "training.targets"):
         monkeypatch.setattr(f"medproof.{module}.REFUSAL", "A")
     with pytest.raises(
         UserError, match=r"data.no_evidence: the tokenizer of .* begins a refusal as it writes a letter"
     ):
-        make_target(model.chat, ITEMS[0], "direct", 4, 12.0, evidence=False)
+        make_target(model.chat, model.grid, empty, 12.0)
 
 
-def reward(name: str, texts: list[str], evidence: bool, mode: Mode = "direct") -> list[float]:
-    group = make_group(texts, None, mode)
-    own = type(group)(type(group.prompt)(**{**vars(group.prompt), "evidence": evidence}), group.completions)
-    assert columns([own], {})["evidence"] == [evidence] * len(texts)
-    values: list[float] = RewardSet([load_reward(name)]).score([own], {}).rewards[0, :, 0].tolist()
+def reward(name: str, texts: list[str], empty: bool, mode: Mode = "direct", item: Item | None = None) -> list[float]:
+    group = make_group(texts, item, mode)
+    own = replace(group, prompt=replace(group.prompt, empty=empty))
+    probs = {"option_probs": [[0.8, 0.1, 0.1]] * len(texts), "option_probs_blank": [[0.1, 0.8, 0.1]] * len(texts)}
+    values: list[float] = RewardSet([load_reward(name)]).score([own], probs).rewards[0, :, 0].tolist()
     return values
 
 
 def test_where_nothing_is_shown_a_refusal_earns_and_the_right_letter_does_not() -> None:
     texts = ["<answer>B</answer>", "<answer>unsure</answer>", "<answer>A</answer>", "what?"]
-    assert reward("accuracy", texts, evidence=True) == [1, 0, 0, 0]
-    assert reward("accuracy", texts, evidence=False) == [0, 1, 0, 0]
-    assert reward("format", texts, evidence=False) == [1, 1, 1, 0]
+    assert reward("accuracy", texts, empty=False) == [1, 0, 0, 0]
+    assert reward("accuracy", texts, empty=True) == [0, 1, 0, 0]
+    assert reward("format", texts, empty=True) == [1, 1, 1, 0]
 
 
-@pytest.mark.parametrize("name", ["supported", "steps"])
-def test_rewards_of_the_rationale_do_not_apply_there(name: str) -> None:
-    reply = "<think>This is CT.</think><answer>B</answer>"
-    assert np.isnan(reward(name, [reply], evidence=False, mode="think")).all()
+REPLY = (
+    "<think>modality: Ultrasound. So the answer is benign lesion. This is ultrasound. "
+    "<box>0 0 500 500</box></think><answer>A</answer>"
+)
+SEEN = make_item(
+    facts={"modality": "ultrasound", "steps": "modality: Ultrasound. So the answer is B."},
+    evidence=Evidence(boxes=(Box(label="lesion", xyxy=(0, 0, 14, 14)),)),
+    width=28,
+    height=28,
+)
+
+
+@pytest.mark.parametrize("name", ["looks", "points", "steps", "supported"])
+def test_rewards_of_what_is_seen_do_not_apply_there(name: str) -> None:
+    assert reward(name, [REPLY], empty=False, mode="think", item=SEEN)[0] > 0
+    assert np.isnan(reward(name, [REPLY], empty=True, mode="think", item=SEEN)).all()
+
+
+def test_a_function_of_yours_is_asked_there_if_it_says_so() -> None:
+    asked: list[int] = []
+
+    def own(prompts: Any, completions: Any, completion_ids: Any = None, **_: Any) -> list[float]:
+        asked.append(len(completions))
+        return [0.5] * len(completions)
+
+    groups = [
+        replace(g, prompt=replace(g.prompt, empty=empty))
+        for g, empty in ((make_group(["a", "b"]), False), (make_group(["c", "d"]), True))
+    ]
+    scored = RewardSet([Reward("own", own)]).score(groups).rewards[..., 0]
+    assert scored[0].tolist() == [0.5, 0.5]
+    assert scored[1].isnan().all()
+    assert RewardSet([Reward("own", own, judges_empty=True)]).score(groups).rewards[..., 0].tolist() == [[0.5, 0.5]] * 2
+    assert RewardSet([Reward("own", own)]).score(groups[1:]).totals.isnan().all()
+    assert asked == [2, 4], "it is not called where nothing is left to judge"
 
 
 @pytest.mark.parametrize("mix", ["groups", "rollouts"])
@@ -131,8 +164,8 @@ def test_it_is_not_attacked(model: QwenVL, how: dict[str, Any], mix: str) -> Non
     adversary = Adversary(section, InnerAttack(model.net, model.chat, model.grid, at_once=2))
     image = np.full((56, 56, 3), 90, np.uint8)
     prompts = [
-        make_prompt(model.chat, model.grid, item, "direct", image, 5, evidence=evidence)
-        for item, evidence in zip(ITEMS, (True, False, True), strict=False)
+        make_prompt(model.chat, model.grid, Example(item, "direct", image, empty=empty), 5)
+        for item, empty in zip(ITEMS, (False, True, False), strict=False)
     ]
     found = adversary.perturb(prompts, 4, 10)
     assert found is not None

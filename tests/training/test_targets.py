@@ -43,7 +43,7 @@ def chat() -> Chat:
 
 def test_golden_row(chat: Chat) -> None:
     """The learnt text is the reply and the end of the turn, nothing of the prompt, and never the word None."""
-    target = make_target(chat, ITEM, "think", image_tokens=16, answer_weight=12)
+    target = make_target(chat, nano.GRID, Example(ITEM, "think", np.zeros((112, 112, 3), np.uint8)), answer_weight=12)
     learnt = chat.tokenizer.decode(list(target.reply))
     assert learnt == (
         "<think>This is ultrasound. It shows the breast. Finding: lesion in the centre of the image. "
@@ -62,7 +62,7 @@ def test_golden_row(chat: Chat) -> None:
 def test_labels_cover_the_reply_only(chat: Chat, mode: Mode) -> None:
     image = np.zeros((112, 84, 3), dtype=np.uint8)
     batch = collate(chat, nano.GRID, [Example(ITEM, mode, image)], 12, pad_id=0)
-    target = make_target(chat, ITEM, mode, 12, 12)
+    target = make_target(chat, nano.GRID, Example(ITEM, mode, image), 12)
     labels = batch.labels[0].tolist()
     assert labels[: len(target.prompt)] == [IGNORE] * len(target.prompt)
     assert tuple(labels[len(target.prompt) :]) == target.reply

@@ -8,13 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from medproof.cli.console import note, say
-from medproof.cli.options import (
-    AllowIdentified,
-    Device,
-    DryRun,
-    Dtype,
-    ModelName,
-)
+from medproof.cli.options import AllowIdentified, Device, DryRun, Dtype, ModelName
 
 _EXTRA = "medproof serve needs FastAPI, uvicorn and prometheus-client: pip install 'medproof[serve]'"
 

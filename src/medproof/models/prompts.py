@@ -46,15 +46,15 @@ def answer_prefix(text: str) -> str:
     return match.group(1) if match else text + ANSWER_OPEN
 
 
-def target_text(item: Item, mode: Mode, evidence: bool = True) -> str:
+def target_text(item: Item, mode: Mode, empty: bool = False) -> str:
     """The reply a model should learn for `item`: the answer letter, with a rationale from its facts where asked.
 
-    Without `evidence`, where the image shows nothing, a refusal and why.
+    empty: the image shows nothing; then a refusal and why.
     """
-    answer = f"{ANSWER_OPEN}{item.answer_letter if evidence else REFUSAL}{ANSWER_CLOSE}"
+    answer = f"{ANSWER_OPEN}{REFUSAL if empty else item.answer_letter}{ANSWER_CLOSE}"
     if mode == "direct":
         return answer
-    thought = f"<think>{rationale(item) if evidence else NO_EVIDENCE}</think>"
+    thought = f"<think>{NO_EVIDENCE if empty else rationale(item)}</think>"
     return thought + answer if mode == "think" else answer + thought
 
 

@@ -88,9 +88,9 @@ class Adversary:
     def _side(self, prompt: Prompt, generations: int) -> torch.Tensor:
         """[G] bool: which completions belong to the perturbed image; the last ones of a divided group.
 
-        An image without evidence is left alone: there is no right letter to attack.
+        An empty image is left alone: there is no right letter to attack.
         """
-        if not prompt.evidence:
+        if prompt.empty:
             return torch.zeros(generations, dtype=torch.bool)
         share = self.section.share
         if self.section.mix == "rollouts":

@@ -68,7 +68,7 @@ class CompletionsLog:
             "mode": group.prompt.mode,
             "prompt": "\n".join(message.text for message in group.prompt.messages),
             "options": list(item.options),
-            "answer": item.answer if group.prompt.evidence else REFUSAL,
+            "answer": REFUSAL if group.prompt.empty else item.answer,
             "group": place,
         }
         return [

@@ -28,7 +28,7 @@ class Example:
 
     shown: what the model is given instead of `image`, float32 (3, H, W); None: the image itself.
     remark: a sentence before the instruction; before: earlier steps, before the question. Empty for none.
-    evidence: whether the image is the item's; else it shows nothing, and the right reply is a refusal.
+    empty: the image shows nothing, and the right reply is a refusal.
     """
 
     item: Item
@@ -37,7 +37,7 @@ class Example:
     shown: torch.Tensor | None = None
     remark: str = ""
     before: str = ""
-    evidence: bool = True
+    empty: bool = False
 
     @property
     def asked(self) -> tuple[Message, ...]:
@@ -83,15 +83,9 @@ class ExampleStream:
         mode = list(modes)[int(draw.choice(len(modes), p=weights / weights.sum()))]
         image = augment(self._load(item), item, self._grid, self._recipe.data.augment, draw)
         remark, before = _remark(item, self._recipe, index), _before(item, self._recipe, index)
-        shown = self._without_evidence(item, index, image)
-        evidence = shown is None
-        return Example(item, mode, image if shown is None else shown, remark=remark, before=before, evidence=evidence)
-
-    def _without_evidence(self, item: Item, index: int, image: Pixels) -> Pixels | None:
-        """What draw `index` shows in place of its image; drawn by itself, so that every other draw stays as it is."""
-        share = self._recipe.data.no_evidence
-        draw = rng(self._recipe.seed, item.id, f"no evidence:{index}")
-        return without_evidence(image.shape, draw) if share and draw.random() < share else None
+        nothing = _nothing(item, self._recipe, index, image)
+        empty = nothing is not None
+        return Example(item, mode, image if nothing is None else nothing, remark=remark, before=before, empty=empty)
 
     def _permutation(self, epoch: int) -> npt.NDArray[np.int64]:
         """Indices of the epoch's items in seeded order, each as often as its weight says; a fraction is a chance."""
@@ -129,6 +123,13 @@ def _before(item: Item, recipe: BaseRecipe, index: int) -> str:
     told = item.facts.get(EARLIER, "")
     share = recipe.data.earlier
     return told if told and rng(recipe.seed, item.id, f"earlier:{index}").random() < share else ""
+
+
+def _nothing(item: Item, recipe: BaseRecipe, index: int, image: Pixels) -> Pixels | None:
+    """An image without evidence, if draw `index` shows one in place of its own; drawn by itself, too."""
+    share = recipe.data.no_evidence
+    draw = rng(recipe.seed, item.id, f"no evidence:{index}")
+    return without_evidence(image.shape, draw) if share and draw.random() < share else None
 
 
 def shuffle_options(item: Item, seed: int) -> Item:

@@ -20,7 +20,7 @@ class Prompt:
 
     image: uint8 (H, W, 3) on the model's grid. ids: the chat up to where the assistant begins, image tokens included.
     seed: from which every draw of its completions is derived, so that no batch or process can change them.
-    evidence: False where the image shows nothing, so that the right reply is a refusal.
+    empty: the image shows nothing, and the right reply is a refusal.
     """
 
     item: Item
@@ -29,7 +29,7 @@ class Prompt:
     image: npt.NDArray[np.uint8]
     ids: tuple[int, ...]
     seed: int
-    evidence: bool = True
+    empty: bool = False
 
 
 @dataclass(frozen=True)

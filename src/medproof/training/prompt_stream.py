@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
 from medproof.images.grid import Grid
 from medproof.models.chat import Chat
-from medproof.models.prompts import messages
-from medproof.records import Item, Message, Mode
 from medproof.seeds import derive_seed
-from medproof.training.examples import ExampleStream
+from medproof.training.examples import Example, ExampleStream
 from medproof.training.groups import Prompt
 
 
-def make_prompt(
-    chat: Chat,
-    grid: Grid,
-    item: Item,
-    mode: Mode,
-    image: npt.NDArray[np.uint8],
-    seed: int,
-    asked: tuple[Message, ...] | None = None,
-    evidence: bool = True,
-) -> Prompt:
-    """image: uint8 (H, W, 3) on the grid. asked: the chat, by default the item's own."""
-    asked = messages(item, mode) if asked is None else asked
-    return Prompt(item, mode, asked, image, chat.prompt_ids(asked, grid.tokens(*image.shape[:2])), seed, evidence)
+def make_prompt(chat: Chat, grid: Grid, example: Example, seed: int) -> Prompt:
+    """The example as it is asked, with its own image, whatever is shown instead."""
+    e = example
+    ids = chat.prompt_ids(e.asked, grid.tokens(*e.image.shape[:2]))
+    return Prompt(e.item, e.mode, e.asked, e.image, ids, seed, e.empty)
 
 
 class PromptStream:
@@ -47,5 +34,4 @@ class PromptStream:
     def _prompt(self, index: int) -> Prompt:
         example = self._stream.example(index)
         seed = derive_seed(self._seed, example.item.id, f"rollout:{index}")
-        e = example
-        return make_prompt(self._chat, self._grid, e.item, e.mode, e.image, seed, e.asked, e.evidence)
+        return make_prompt(self._chat, self._grid, example, seed)

@@ -165,9 +165,7 @@ def _training_text(recipe: AnyRecipe, source: TrainingData) -> list[str]:
         for mode in recipe.data.modes
         for part in (question_text(item, mode), target_text(item, mode))
     ] + [
-        target_text(source.dataset.items[0], mode, evidence=False)
-        for mode in recipe.data.modes
-        if recipe.data.no_evidence
+        target_text(source.dataset.items[0], mode, empty=True) for mode in recipe.data.modes if recipe.data.no_evidence
     ]
 
 

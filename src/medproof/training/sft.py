@@ -183,17 +183,9 @@ def _attacked(
     recipe, parts = run.recipe, run.parts
     if adversary.section.is_on_at(step):
         copy_weights(parts.net, run.whole)
+    first = step * recipe.optim.batch_size
     prompts = [
-        make_prompt(
-            parts.chat,
-            parts.grid,
-            e.item,
-            e.mode,
-            e.image,
-            derive_seed(recipe.seed, e.item.id, f"attack:{step * recipe.optim.batch_size + place}"),
-            e.asked,
-            e.evidence,
-        )
+        make_prompt(parts.chat, parts.grid, e, derive_seed(recipe.seed, e.item.id, f"attack:{first + place}"))
         for e, place in zip(examples, places, strict=True)
     ]
     perturbed = adversary.perturb(prompts, 1, step)

@@ -12,8 +12,7 @@ from medproof.images.grid import Grid
 from medproof.images.preprocess import patchify, to_float
 from medproof.models.batch import Batch, Row, pad_rows
 from medproof.models.chat import Chat
-from medproof.models.prompts import REFUSAL, answer_prefix, messages, target_text
-from medproof.records import Item, Message, Mode
+from medproof.models.prompts import REFUSAL, answer_prefix, target_text
 from medproof.training.examples import Example
 
 IGNORE = -100
@@ -43,40 +42,29 @@ class TargetBatch:
         return TargetBatch(self.batch.to(device), *moved)
 
 
-def make_target(
-    chat: Chat,
-    item: Item,
-    mode: Mode,
-    image_tokens: int,
-    answer_weight: float,
-    asked: Sequence[Message] | None = None,
-    evidence: bool = True,
-) -> Target:
-    """Tokens of the prompt carry no loss; the answer letter weighs `answer_weight`, every other reply token 1.
+def make_target(chat: Chat, grid: Grid, example: Example, answer_weight: float) -> Target:
+    """Tokens of the prompt carry no loss; the answer weighs `answer_weight`, every other reply token 1.
 
-    asked: the chat, by default the item's own. evidence: False for a refusal, whose tokens weigh as the letter does.
-
-    Raises UserError where the tokenizer begins a refusal as it writes a letter.
+    The answer is the letter, or all tokens of a refusal. Raises UserError where the tokenizer begins a refusal as it
+    writes a letter.
     """
-    text = target_text(item, mode, evidence)
+    item, empty = example.item, example.empty
+    text = target_text(item, example.mode, empty)
     slot = chat.answer_slot(item.letters, answer_prefix(text))
     reply = chat.text_ids(text) + chat.end_ids()
     place = len(slot.context)
-    if not evidence and reply[place] in slot.letters:
+    if empty and reply[place] in slot.letters:
         raise UserError(f"data.no_evidence: the tokenizer of {chat.name} begins a refusal as it writes a letter")
-    if reply[:place] != slot.context or (evidence and reply[place] != slot.letters[item.answer_index]):
+    if reply[:place] != slot.context or not (empty or reply[place] == slot.letters[item.answer_index]):
         raise ValueError(f"item {item.id}: the answer letter is not where the tokenizer of {chat.name} would write it")
-    words = 1 if evidence else len(chat.continuation(answer_prefix(text), REFUSAL)[1])
+    words = len(chat.continuation(answer_prefix(text), REFUSAL)[1]) if empty else 1
     weights = tuple(answer_weight if place <= i < place + words else 1.0 for i in range(len(reply)))
-    return Target(chat.prompt_ids(messages(item, mode) if asked is None else asked, image_tokens), reply, weights)
+    return Target(chat.prompt_ids(example.asked, grid.tokens(*example.image.shape[:2])), reply, weights)
 
 
 def collate(chat: Chat, grid: Grid, examples: Sequence[Example], answer_weight: float, pad_id: int) -> TargetBatch:
     """Rows in the order of `examples`; every row has its own image."""
-    targets = [
-        make_target(chat, e.item, e.mode, grid.tokens(*e.image.shape[:2]), answer_weight, e.asked, e.evidence)
-        for e in examples
-    ]
+    targets = [make_target(chat, grid, example, answer_weight) for example in examples]
     rows = [Row(t.prompt + t.reply, i) for i, t in enumerate(targets)]
     batch = pad_rows(rows, chat.image_token_id, pad_id, left=False)
     labels = torch.full_like(batch.input_ids, IGNORE)

@@ -20,6 +20,7 @@ from medproof.scoring.parse import parse
 from medproof.seeds import derive_seed
 from medproof.training.adversarial_recipe import WatchAttack
 from medproof.training.attack_objectives import Margin
+from medproof.training.examples import Example
 from medproof.training.groups import Group, Images, Prompt
 from medproof.training.inner_attack import InnerAttack, step_rule
 from medproof.training.optim import TrainingError
@@ -169,4 +170,4 @@ def hold_out(source: TrainingData, watch: WatchSection, seed: int) -> tuple[Item
 def watch_prompts(items: Sequence[Item], mode: Mode, parts: Setup) -> list[Prompt]:
     """The items as they are asked; nothing is drawn for them."""
     chat, grid, pixels = parts.chat, parts.grid, parts.source.pixels
-    return [make_prompt(chat, grid, item, mode, grid.render(pixels(item)), 0) for item in items]
+    return [make_prompt(chat, grid, Example(item, mode, grid.render(pixels(item))), 0) for item in items]

@@ -18,18 +18,20 @@ def accuracy(
     options: Sequence[Sequence[str]],
     answer: Sequence[str],
     mode: Sequence[Mode],
-    evidence: Sequence[bool] | None = None,
+    empty: Sequence[bool],
     **_: Any,
 ) -> list[float]:
     """1 where the scorer calls the reply `correct`, else 0: it reads it by the same parser, `scoring.parse`.
 
     Where the image shows nothing, 1 for a refusal.
     """
-    seen = [True] * len(completions) if evidence is None else evidence
     return [
-        float(_right(reply(completion), texts, right if shows else None, how))
-        for completion, texts, right, how, shows in zip(completions, options, answer, mode, seen, strict=True)
+        float(_right(reply(completion), texts, None if nothing else right, how))
+        for completion, texts, right, how, nothing in zip(completions, options, answer, mode, empty, strict=True)
     ]
+
+
+accuracy.judges_empty = True  # type: ignore[attr-defined]
 
 
 def _right(text: str, options: Sequence[str], answer: str | None, mode: Mode) -> bool:

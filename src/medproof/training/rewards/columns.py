@@ -5,8 +5,8 @@ token ids, the end token included. Columns of every run:
 
 - item: the `records.Item`; options, answer, modality, question_type: its fields; answer_letter.
 - mode: "direct", "think" or "think_after".
-- evidence: whether the image is the item's own; False where it shows nothing (`data.no_evidence`), so that the right
-  reply is a refusal.
+- empty: whether the image shows nothing (`data.no_evidence`), so that the right reply is a refusal. Only functions that
+  say `f.judges_empty = True` are asked about such completions; for all others the reward does not apply.
 - image: uint8 (H, W, 3) on the model's grid: the prompt's own image, whatever the completion was conditioned on.
 
 Columns computed only where a function asks for them, as in `f.needs = {"option_probs"}`, since they cost forwards:
@@ -32,7 +32,7 @@ ALWAYS = (
     "answer_letter",
     "modality",
     "question_type",
-    "evidence",
+    "empty",
     "image",
 )
 ON_DEMAND = ("option_probs", "option_probs_blank")
@@ -58,7 +58,7 @@ def columns(groups: Sequence[Group], on_demand: Mapping[str, Sequence[Any]]) -> 
                 "answer_letter": item.answer_letter,
                 "modality": item.modality,
                 "question_type": item.question_type,
-                "evidence": prompt.evidence,
+                "empty": prompt.empty,
                 "image": prompt.image,
             }
             for name, value in row.items():

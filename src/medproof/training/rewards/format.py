@@ -30,6 +30,9 @@ def format(
     return [float(_well_formed(reply(completion), how)) for completion, how in zip(completions, mode, strict=True)]
 
 
+format.judges_empty = True  # type: ignore[attr-defined]
+
+
 def _well_formed(text: str, mode: Mode) -> bool:
     if tuple(_TAG.findall(text)) != TAGS[mode]:
         return False

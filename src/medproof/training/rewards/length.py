@@ -23,6 +23,9 @@ def length(
     return [_trapezoid(len(ids), shortest, longest, margin) for ids in completion_ids]
 
 
+length.judges_empty = True  # type: ignore[attr-defined]
+
+
 def _trapezoid(tokens: int, shortest: int, longest: int, margin: int) -> float:
     outside = max(shortest - tokens, tokens - longest, 0)
     return max(0.0, 1.0 - outside / margin)

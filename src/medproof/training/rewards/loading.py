@@ -50,7 +50,7 @@ def load_reward(name: str, weight: float = 1.0, args: Mapping[str, Any] | None =
     bound = update_wrapper(partial(function, **args), function)
     if name in BUILTINS:
         _check_values(name, bound, needs)
-    return Reward(name.rpartition(":")[2], bound, weight, needs)
+    return Reward(name.rpartition(":")[2], bound, weight, needs, bool(getattr(function, "judges_empty", False)))
 
 
 def _from_file(name: str) -> RewardFunction:

@@ -22,12 +22,14 @@ class RewardError(UserError):
 
 @dataclass(frozen=True)
 class Reward:
-    """needs: the columns that it asks for, of `columns.ON_DEMAND`."""
+    """needs: the columns that it asks for, of `columns.ON_DEMAND`. judges_empty: whether it also judges replies to an
+    image that shows nothing."""
 
     name: str
     function: RewardFunction
     weight: float = 1.0
     needs: frozenset[str] = frozenset()
+    judges_empty: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,31 +64,43 @@ class RewardSet:
         a function raises, or returns the wrong number of values or anything but finite numbers and None.
         """
         given = columns(groups, on_demand or {})
-        judged = [self._judge(reward, given) for reward in self.rewards]
+        judged = [_where_it_applies(reward, given) for reward in self.rewards]
         rewards = torch.tensor(judged, dtype=torch.float64).T.reshape(len(groups), -1, len(judged))  # [B, G, R]
         weights = torch.tensor([reward.weight for reward in self.rewards], dtype=torch.float64)
         totals = (rewards * weights).nansum(-1).masked_fill(rewards.isnan().all(-1), torch.nan)
         return Scored(rewards, totals)
 
-    def _judge(self, reward: Reward, given: Columns) -> list[float]:
-        """One value per completion, NaN for None."""
-        try:
-            returned = reward.function(**given)
-        except Exception as error:
-            raise _failure(reward, given, error) from error
-        count = len(given["completions"])
-        try:
-            values = list(returned)
-        except TypeError:
-            values = []
-        if len(values) != count or isinstance(returned, str):
-            items = _items(given)
-            found = f"{len(values)} values" if values else type(returned).__name__
-            raise RewardError(
-                f"reward {reward.name!r} returned {found} for the {count} completions of {items}: "
-                "return a list with one number or None per completion"
-            )
-        return [_number(reward, value, item.id) for value, item in zip(values, given["item"], strict=True)]
+
+def _where_it_applies(reward: Reward, given: Columns) -> list[float]:
+    """One value per completion; NaN for replies to an empty image, unless the reward judges them."""
+    places = [place for place, empty in enumerate(given["empty"]) if reward.judges_empty or not empty]
+    values = [math.nan] * len(given["empty"])
+    if places:
+        asked = {name: [column[place] for place in places] for name, column in given.items()}
+        for place, value in zip(places, _judge(reward, asked), strict=True):
+            values[place] = value
+    return values
+
+
+def _judge(reward: Reward, given: Columns) -> list[float]:
+    """One value per completion, NaN for None."""
+    try:
+        returned = reward.function(**given)
+    except Exception as error:
+        raise _failure(reward, given, error) from error
+    count = len(given["completions"])
+    try:
+        values = list(returned)
+    except TypeError:
+        values = []
+    if len(values) != count or isinstance(returned, str):
+        items = _items(given)
+        found = f"{len(values)} values" if values else type(returned).__name__
+        raise RewardError(
+            f"reward {reward.name!r} returned {found} for the {count} completions of {items}: "
+            "return a list with one number or None per completion"
+        )
+    return [_number(reward, value, item.id) for value, item in zip(values, given["item"], strict=True)]
 
 
 def _number(reward: Reward, value: Any, item: str) -> float:

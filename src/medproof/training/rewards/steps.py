@@ -20,19 +20,17 @@ def steps(
     completion_ids: Sequence[Any] | None = None,
     *,
     item: Sequence[Item],
-    evidence: Sequence[bool] | None = None,
     **_: Any,
 ) -> list[float | None]:
     """The share of the statements of the item's stepwise rationale (`training.steps`) that the reply makes and that
     are right, each judged by itself, so that one wrong step does not cost the others.
 
     Read inside `<think>`; a statement that is not made is wrong, one too many is not counted. None (does not apply)
-    where the item has no chain (the recipe needs `data.rationale: chain`) and where the image shows nothing.
+    where the item has no chain: the recipe needs `data.rationale: chain`.
     """
     found: list[float | None] = []
-    seen = [True] * len(completions) if evidence is None else evidence
-    for completion, one, shows in zip(completions, item, seen, strict=True):
-        truth = statements(one.facts.get(STEPS, "") if shows else "")
+    for completion, one in zip(completions, item, strict=True):
+        truth = statements(one.facts.get(STEPS, ""))
         thought = _THOUGHT.search(reply(completion))
         right = judged(statements(thought[1] if thought else ""), truth)
         found.append(sum(right) / len(right) if right else None)

@@ -17,7 +17,6 @@ def supported(
     *,
     item: Sequence[Item],
     mode: Sequence[Mode],
-    evidence: Sequence[bool] | None = None,
     least: int = 3,
     **_: Any,
 ) -> list[float | None]:
@@ -26,16 +25,12 @@ def supported(
 
     So silence earns 0, and one safe sentence does not earn all. What is said twice counts once, what is said with doubt
     not at all, and right denials count as one claim together, or a list of absent diseases would pay. None (does not
-    apply) in mode `direct`, which asks for no rationale, and where the image shows nothing. Raises ValueError for
-    least < 1.
+    apply) in mode `direct`, which asks for no rationale. Raises ValueError for least < 1.
     """
     if least < 1:
         raise ValueError(f"least is {least}: give 1 or more")
-    seen = [True] * len(completions) if evidence is None else evidence
-    return [
-        _share(reply(completion), one, least) if shows and how != "direct" else None
-        for completion, one, how, shows in zip(completions, item, mode, seen, strict=True)
-    ]
+    rows = zip(completions, item, mode, strict=True)
+    return [None if how == "direct" else _share(reply(completion), one, least) for completion, one, how in rows]
 
 
 def _share(text: str, item: Item, least: int) -> float:
