@@ -44,6 +44,32 @@ def test_limit_depends_on_the_seed_and_spreads_over_strata(sample: Dataset) -> N
     assert len({i.modality for i in first}) == len(share)
 
 
+def stepped(sample: Dataset) -> list[Item]:
+    """Chains of one to four steps, each but the first naming the step before as its parent."""
+    found: list[Item] = []
+    for number, item in enumerate(sample.items[:80]):
+        for step in range(1 + number % 4):
+            name = f"{item.id}/{step}"
+            parents = (f"{item.id}/{step - 1}",) if step else ()
+            new = {"id": name, "case": item.id, "stage": f"S{step + 1}", "parents": parents}
+            found.append(item.model_copy(update=new))
+    return found
+
+
+@pytest.mark.parametrize("limit", [1, 7, 30, 60])
+def test_limit_keeps_chains_whole_but_for_the_end_of_one(sample: Dataset, limit: int) -> None:
+    items = stepped(sample)
+    chosen = sample_items(items, limit)
+    whole, taken = (Counter(item.case for item in some) for some in (items, chosen))
+    assert len(chosen) == limit
+    assert sum(taken[case] != whole[case] for case in taken) <= 1
+    ids = {item.id for item in chosen}
+    assert all(parent in ids for item in chosen for parent in item.parents), "no step without those before it"
+    shuffled = random.Random(2).sample(items, len(items))
+    assert ids == {item.id for item in sample_items(shuffled, limit)}
+    assert ids < {item.id for item in sample_items(items, limit + 9)}
+
+
 def test_limit_below_one_is_refused_and_a_large_one_takes_all(sample: Dataset) -> None:
     with pytest.raises(UserError, match="limit 0"):
         sample.filter(limit=0)

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -82,20 +83,38 @@ class Dataset:
 def sample_items(items: Iterable[Item], limit: int, seed: int = 0) -> list[Item]:
     """`limit` items, spread over (split, modality, question type) in proportion, in their original order.
 
-    Each stratum is put in an order fixed by seed and item id; the item of rank r in a stratum of n gets the place
+    A chain, the items of a case some of which name parents, is taken whole and counts under the question type of its
+    last step; only the last chain taken may lack later steps, where `limit` ends it.
+    Each stratum is put in an order fixed by seed and first item id; what has rank r in a stratum of n gets the place
     (r + 1/2) / n, and the lowest places win. So the same limit gives the same items, whatever the input order, and a
     smaller limit gives a subset of a larger one. Raises UserError for a limit below 1.
     """
     if limit < 1:
         raise UserError(f"limit {limit} leaves nothing to do: give 1 or more")
     items = list(items)
-    strata: defaultdict[tuple[str, str, str], list[tuple[int, str]]] = defaultdict(list)
-    for item in items:
-        strata[item.split, item.modality, item.question_type].append((derive_seed(seed, item.id, "limit"), item.id))
+    strata: defaultdict[tuple[str, str, str], list[tuple[int, tuple[str, ...]]]] = defaultdict(list)
+    for unit in _units(items):
+        last = unit[-1]
+        ids = tuple(item.id for item in unit)
+        strata[last.split, last.modality, last.question_type].append((derive_seed(seed, ids[0], "limit"), ids))
     places = [
-        ((rank + 0.5) / len(members), draw, key)
+        ((rank + 0.5) / len(members), draw, ids)
         for members in strata.values()
-        for rank, (draw, key) in enumerate(sorted(members))
+        for rank, (draw, ids) in enumerate(sorted(members))
     ]
-    chosen = {key for _, _, key in sorted(places)[:limit]}
+    chosen = set(islice(chain.from_iterable(ids for _, _, ids in sorted(places)), limit))
     return [item for item in items if item.id in chosen]
+
+
+def _units(items: Iterable[Item]) -> list[list[Item]]:
+    """What is taken together: the steps of a chain, in order; every other item by itself."""
+    cases: defaultdict[tuple[str, str], list[Item]] = defaultdict(list)
+    for item in items:
+        cases[item.split, item.case].append(item)
+    units = []
+    for steps in cases.values():
+        if any(step.parents for step in steps):
+            units.append(sorted(steps, key=lambda step: (str(step.stage), len(step.parents), step.id)))
+        else:
+            units += [[step] for step in steps]
+    return units

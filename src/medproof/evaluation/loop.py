@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 from medproof.conditions import arguments
 from medproof.conditions.kind import Order
 from medproof.evaluation.batches import Budget, Task, reason, run
-from medproof.evaluation.chained import Chained, Followers, share_calls, spread, whole_cases
+from medproof.evaluation.chained import Chained, whole_cases
 from medproof.evaluation.each import run_each
 from medproof.evaluation.images import ImageLoader
 from medproof.evaluation.interrupt import Interrupts
 from medproof.evaluation.prepare import Conditioner, Prepared, conditioner, prepare_ahead
 from medproof.evaluation.progress import ConditionSummary, Progress, Summary
 from medproof.evaluation.respond import Responder, failed
+from medproof.evaluation.shared_calls import Followers, share_calls, spread
 from medproof.models.protocol import Model
 from medproof.records import Condition, Decoding, Item, Mode, Response
 from medproof.runs.keys import response_key
