@@ -17,7 +17,7 @@ STEPS, EARLIER = "steps", "earlier"
 `training.steps`."""
 REFUSAL = "unsure"
 """The answer where the image shows nothing. In small letters: "Unsure" may begin with the token of an option."""
-NO_EVIDENCE = "The image shows nothing to judge by."
+NO_EVIDENCE = "It shows nothing."
 ANSWER_OPEN = "<answer>"
 ANSWER_CLOSE = "</answer>"
 _LAST_OPEN = re.compile(r"^(.*<answer>\s*)", re.DOTALL)
