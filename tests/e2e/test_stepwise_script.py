@@ -55,7 +55,7 @@ def test_each_half_of_stepwise_can_be_measured_alone(script: ModuleType, args: a
     args.arm, args.seed = ["steps", "hints"], [0]
     steps, hints = (job.recipe.data for job in script.plan(args))
     assert (steps.rationale, set(steps.modes), steps.hints.share) == ("chain", {"direct", "think"}, 0)
-    assert (set(hints.modes), hints.earlier, hints.hints.share) == ({"direct"}, 0, 0.5)
+    assert (set(hints.modes), hints.earlier, hints.hints.share) == ({"direct"}, 0, 0.7)
 
 
 def test_only_the_modes_that_are_named_are_asked(script: ModuleType, args: argparse.Namespace) -> None:
