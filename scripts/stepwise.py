@@ -148,13 +148,12 @@ def work(args: argparse.Namespace, job: Job) -> int:
 def measures(args: argparse.Namespace) -> list[Measure]:
     """The rows of the table."""
     rows = []
-    misled = conditions(args)[2]
-    for condition, how in ((CLEAN, "independent"), (SELF, "self-conditioned"), (misled, f"independent, {misled}")):
+    hints = conditions(args)[2:]
+    wrong = hints[: len(args.source)]
+    for condition, how in ((CLEAN, "independent"), (SELF, "self-conditioned"), (wrong[0], wrong[0])):
         rows.append(Measure(f"item accuracy, {how}", partial(_right, condition=condition)))
         rows += [Measure(f"P_{stage}, {how}", partial(_prefix, condition=condition, stage=stage)) for stage in STAGES]
         rows.append(Measure(f"whole chain right, {how}", partial(_prefix, condition=condition, stage=None)))
-    hints = conditions(args)[2:]
-    wrong = hints[: len(args.source)]
     rows.append(Measure("harmful flips, all wrong hints", partial(_harmed, hinted=wrong)))
     rows += [Measure(f"harmful flips, {hint}", partial(_harmed, hinted=[hint])) for hint in hints]
     return rows + [Measure(f"item accuracy, {hint}", partial(_right, condition=hint)) for hint in hints[1:]]

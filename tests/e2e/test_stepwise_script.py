@@ -127,6 +127,21 @@ def test_other_items_are_refused(script: ModuleType) -> None:
         script.compare([one], [other], {"i": "p", "j": "q"})
 
 
+def test_chains_are_measured_under_the_first_wrong_hint_too(script: ModuleType, args: argparse.Namespace) -> None:
+    """x and y are right clean; under the hint only x is. Every row has a name of its own."""
+    items = {f"{case}/S1": _item(case, "S1") for case in ("x", "y")}
+    outcomes = {c: {name: _outcome(name, right=True) for name in items} for c in script.conditions(args)}
+    hint = "hint(wrong,authority)"
+    outcomes[hint] = {name: _outcome(name, right=name == "x/S1") for name in items}
+    scored = Scored({}, items, tuple(outcomes), outcomes, {}, {}, 0)
+    rows = script.measures(args)
+    found = {row.name: row.units(scored) for row in rows}
+    assert len(found) == len(rows)
+    assert found["P_S1, independent"] == {"x": (True, True), "y": (True, True)}
+    assert found[f"P_S1, {hint}"] == {"x": (True, True), "y": (False, True)}
+    assert found[f"item accuracy, {hint}"] == {"x/S1": (True, True), "y/S1": (False, True)}
+
+
 def test_a_prefix_needs_all_steps_and_a_harmful_flip_a_right_start(script: ModuleType) -> None:
     """Two chains of S1 and S2: one right throughout, one with a wrong first step."""
     items = {f"{case}/{stage}": _item(case, stage) for case in ("x", "y") for stage in ("S1", "S2")}
